@@ -1,0 +1,156 @@
+/**
+ * A daemon's settings: one TypeBox object, read from flags and from the environment, checked once.
+ * Nothing else in the project reads `process.env` or `process.argv` of a daemon.
+ */
+import { readFileSync, statSync } from 'node:fs'
+import { parseArgs } from 'node:util'
+import type Type from 'typebox'
+import { Value } from 'typebox/value'
+import { minSecretBytes } from './signing.ts'
+
+/** A setting that cannot be used. The message is one line that names it; the exit status is 2. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+}
+
+export interface ConfigInput {
+  readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
+  /** What stands before a setting's name in the environment: `OMG_TRACKER_`. */
+  readonly prefix: string
+}
+
+interface PropertySchema {
+  readonly type?: string
+  readonly description?: string
+  readonly default?: string | number | boolean
+  /** Environment variable that is also read, for names that are common: `DATABASE_URL`. */
+  readonly env?: string
+  /** Never a flag, since command lines are public: read from the environment or `--<name>-file`. */
+  readonly secret?: boolean
+}
+
+const kebab = (name: string): string => name.replace(/[A-Z]/g, c => `-${c.toLowerCase()}`)
+const screaming = (name: string): string => kebab(name).replaceAll('-', '_').toUpperCase()
+const flagOf = (name: string, property: PropertySchema): string =>
+  property.secret ? `${kebab(name)}-file` : kebab(name)
+
+const propertiesOf = (schema: Type.TObject): [string, PropertySchema][] =>
+  Object.entries(schema.properties) as [string, PropertySchema][]
+
+/** The settings that `input` gives, defaults filled in. Throws ConfigError. */
+export function loadConfig<T extends Type.TObject>(schema: T, input: ConfigInput): Type.Static<T> {
+  const properties = propertiesOf(schema)
+  const flags = parseFlags(properties, input.args)
+  const given: Record<string, unknown> = {}
+  for (const [name, property] of properties) {
+    const text = textOf(name, property, flags, input)
+    if (text !== undefined) given[name] = property.type === 'boolean' ? toBoolean(name, text) : text
+  }
+  const value = Value.Default(schema, Value.Convert(schema, given))
+  const [problem] = Value.Errors(schema, value)
+  if (problem) {
+    const at = problem.instancePath.slice(1).split('/')[0] ?? ''
+    const missing = (problem.params as { requiredProperties?: string[] }).requiredProperties?.[0]
+    const name = missing ?? at
+    throw new ConfigError(`--${kebab(name)}: ${missing ? 'is required' : problem.message}`)
+  }
+  return value as Type.Static<T>
+}
+
+function parseFlags(properties: [string, PropertySchema][], args: readonly string[]) {
+  const options = Object.fromEntries(
+    properties.map(([name, property]) => [
+      flagOf(name, property),
+      { type: property.type === 'boolean' ? ('boolean' as const) : ('string' as const) },
+    ]),
+  )
+  try {
+    return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values
+  } catch (err) {
+    throw new ConfigError((err as Error).message.split('\n')[0] ?? 'unreadable command line')
+  }
+}
+
+function textOf(
+  name: string,
+  property: PropertySchema,
+  flags: Record<string, unknown>,
+  { env, prefix }: ConfigInput,
+): string | undefined {
+  const flag = flags[flagOf(name, property)]
+  const fromEnv = (variable: string): string | undefined =>
+    env[variable] ?? (property.env ? env[property.env] : undefined)
+  if (property.secret) {
+    const file = flag ?? env[`${prefix}${screaming(name)}_FILE`]
+    if (typeof file === 'string') return readSecretFile(name, file)
+    return fromEnv(prefix + screaming(name))
+  }
+  if (flag === true) return 'true'
+  if (typeof flag === 'string') return flag
+  return fromEnv(prefix + screaming(name))
+}
+
+function toBoolean(name: string, text: string): boolean {
+  if (['true', '1', 'yes', 'on'].includes(text)) return true
+  if (['false', '0', 'no', 'off', ''].includes(text)) return false
+  throw new ConfigError(`--${kebab(name)}: must be true or false, not ${JSON.stringify(text)}`)
+}
+
+function readSecretFile(name: string, file: string): string {
+  let text: string
+  let mode: number
+  try {
+    mode = statSync(file).mode
+    text = readFileSync(file, 'utf8').trim()
+  } catch (err) {
+    throw new ConfigError(`--${kebab(name)}-file: ${(err as Error).message}`)
+  }
+  if (mode & 0o077) {
+    throw new ConfigError(`--${kebab(name)}-file: ${file} is readable by others; chmod 600 it`)
+  }
+  return text
+}
+
+/** Throws ConfigError when a secret is shorter than 32 bytes. */
+export function checkSecret(name: string, secret: string): void {
+  if (Buffer.byteLength(secret) < minSecretBytes) {
+    throw new ConfigError(`${name}: a secret has at least ${minSecretBytes} bytes`)
+  }
+}
+
+/** What `--help` prints of a daemon's settings. */
+export function describeConfig(schema: Type.TObject, prefix: string): string {
+  const rows = propertiesOf(schema).map(([name, property]) => {
+    const flag = `--${flagOf(name, property)}${property.type === 'boolean' ? '' : ' …'}`
+    const variable = property.env ?? prefix + screaming(name)
+    const fallback = property.default === undefined ? '' : ` (default ${property.default})`
+    return `  ${flag.padEnd(28)} ${property.description ?? ''}${fallback}\n${' '.repeat(31)}${variable}`
+  })
+  return rows.join('\n')
+}
+
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** Reads `HOST:PORT`, `[IPV6]:PORT` or `PORT` (loopback). Throws ConfigError naming `setting`. */
+export function parseAddress(setting: string, text: string): Address {
+  const match = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(text)
+  const port = Number(match?.[3])
+  if (!match || port > 65535) {
+    throw new ConfigError(`${setting}: must be HOST:PORT, not ${JSON.stringify(text)}`)
+  }
+  return { host: match[1] ?? match[2] ?? '127.0.0.1', port }
+}
+
+/** `HOST:PORT` as it stands in a URL, IPv6 in brackets. */
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}
+
+/** True for 127.0.0.0/8, ::1 and `localhost`. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
+}

@@ -1,0 +1,159 @@
+/**
+ * What Node's HTTP parser lets through and no server of ours takes (RFC 9112 read strictly), and how
+ * a request is refused whose body nobody will read. Node's parser itself refuses broken framing:
+ * both lengths at once, line ends without CR, bad chunk sizes.
+ */
+import type { IncomingMessage, Server, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import { CodedError } from './errors.ts'
+import { errorBody } from './http-error.ts'
+
+const maxTargetBytes = 8 * 1024
+const maxHeaderLines = 200
+
+/** Milliseconds a client that is still sending has to read our answer before it is cut off. */
+const lingerMs = 1_000
+
+/** Connections that have had their last answer. */
+const closing = new WeakSet<Socket>()
+
+/** The newest answer on each connection. */
+const newest = new WeakMap<Socket, ServerResponse>()
+
+/** Refuses, on every route of `app`, requests whose head breaks the rules; the connection closes. */
+export function guardRequests(app: FastifyInstance): void {
+  const server: Server = app.server
+  server.on('connect', (_request: IncomingMessage, socket: Socket) => {
+    socket.on('error', () => {})
+    refuse(socket, new CodedError('method_not_allowed', 'CONNECT is not for this server'))
+  })
+  server.on('checkExpectation', (request: IncomingMessage) => {
+    refuse(request.socket, new CodedError('expectation_failed', 'only 100-continue is known'))
+  })
+  app.addHook('onRequest', (request, reply, done) => {
+    const { raw } = request
+    const begin = (): void => {
+      if (closing.has(raw.socket) || raw.socket.destroyed) {
+        // Sent behind a request that closed the connection: it must have no effect.
+        reply.hijack()
+        return
+      }
+      const fault = faultOf(raw, request.originalUrl)
+      if (fault) reply.header('connection', 'close')
+      done(fault)
+    }
+    // Requests sent without waiting are handled in their order (RFC 9112 section 9.3.2); Node only
+    // answers them in it.
+    const before = newest.get(raw.socket)
+    newest.set(raw.socket, reply.raw)
+    if (before && !before.writableFinished) before.once('close', begin)
+    else begin()
+  })
+  app.addHook('onSend', (request, reply, payload, done) => {
+    if (hasBody(request.raw) && !request.raw.complete) reply.header('connection', 'close')
+    if (reply.getHeader('connection') === 'close') closeGently(request.raw.socket)
+    done(null, payload)
+  })
+}
+
+function faultOf(raw: IncomingMessage, target: string): CodedError | undefined {
+  const { headers, rawHeaders, httpVersionMajor: major, httpVersionMinor: minor } = raw
+  if (major > 1) return new CodedError('version_not_supported', 'this server speaks HTTP/1.1')
+  if (major < 1) return new CodedError('bad_request', 'no HTTP version')
+  if (target.length > maxTargetBytes) {
+    return new CodedError('uri_too_long', `a request target has at most ${maxTargetBytes} bytes`)
+  }
+  if (rawHeaders.length > 2 * maxHeaderLines) {
+    return new CodedError('headers_too_large', `at most ${maxHeaderLines} header lines`)
+  }
+  const asterisk = target === '*' && raw.method === 'OPTIONS'
+  if (!asterisk && !/^\/[\x21\x22\x24-\x7e]*$/.test(target)) {
+    return new CodedError('bad_request', 'the request target is not a path')
+  }
+  const coding = headers['transfer-encoding']
+  if (coding !== undefined && (minor === 0 || coding.toLowerCase() !== 'chunked')) {
+    return new CodedError('bad_request', 'the only transfer coding is chunked, of HTTP/1.1')
+  }
+  if (!Number.isSafeInteger(Number(headers['content-length'] ?? 0))) {
+    return new CodedError('bad_request', 'Content-Length is too large')
+  }
+  let hosts = 0
+  for (let i = 0; i < rawHeaders.length; i += 2) {
+    if (rawHeaders[i]?.toLowerCase() === 'host') hosts++
+  }
+  if (hosts > 1 || (hosts === 0 && minor > 0)) {
+    return new CodedError('bad_request', 'a request has one Host')
+  }
+  if (!/^[\w.~!$&'()*+,;=:%[\]-]*$/.test(headers.host ?? '')) {
+    return new CodedError('bad_request', 'Host is not an authority')
+  }
+  return undefined
+}
+
+const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+
+/**
+ * Makes the close after the answer under way a gentle one: our side ends, and what the client still
+ * sends is thrown away for a moment. Closing at once would reset the connection, and with it lose
+ * the answer that says why (RFC 9112 section 9.6).
+ */
+function closeGently(socket: Socket): void {
+  if (closing.has(socket)) return
+  closing.add(socket)
+  socket.destroySoon = () => {
+    socket.end()
+    const timer = setTimeout(() => socket.destroy(), lingerMs)
+    socket.once('close', () => clearTimeout(timer))
+  }
+}
+
+interface ParserError extends Error {
+  readonly code?: string
+  readonly rawPacket?: Buffer
+}
+
+/** Answers bytes that are no request, where an answer can still be read as one. */
+export function answerClientError(err: ParserError, socket: Socket): void {
+  if (closing.has(socket)) return
+  // The parser's own errors and Node's time-out of a head; anything else is a broken connection.
+  const timedOut = err.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+  const answered = (socket as { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent
+  if (answered || !socket.writable || !(timedOut || err.code?.startsWith('HPE_'))) {
+    socket.destroy()
+    return
+  }
+  refuse(
+    socket,
+    timedOut ? new CodedError('request_timeout', 'the request took too long') : told(err),
+  )
+}
+
+function told({ code, rawPacket }: ParserError): CodedError {
+  const firstLine = (rawPacket?.toString('latin1') ?? '').split('\n', 1)[0] ?? ''
+  if (code === 'HPE_HEADER_OVERFLOW') {
+    return firstLine.length > maxTargetBytes
+      ? new CodedError('uri_too_long', `a request target has at most ${maxTargetBytes} bytes`)
+      : new CodedError('headers_too_large', 'the request head is too large')
+  }
+  if (code === 'HPE_CHUNK_EXTENSIONS_OVERFLOW') {
+    return new CodedError('payload_too_large', 'chunk extensions are too large')
+  }
+  if (code === 'HPE_INVALID_VERSION' && / HTTP\/\d\.\d\r$/.test(firstLine)) {
+    return new CodedError('version_not_supported', 'this server speaks HTTP/1.1')
+  }
+  return new CodedError('bad_request', 'this is no HTTP/1.1 request')
+}
+
+/** Writes a whole answer past Node's response object, which may not exist, and closes. */
+function refuse(socket: Socket, error: CodedError): void {
+  const body = errorBody(error)
+  const text = JSON.stringify(body)
+  closeGently(socket)
+  socket.write(
+    `HTTP/1.1 ${body.statusCode} ${body.error}\r\nContent-Type: application/json; charset=utf-8\r\n` +
+      `Content-Length: ${Buffer.byteLength(text)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${text}`,
+  )
+  socket.destroySoon()
+}

@@ -1,0 +1,127 @@
+/**
+ * The HTTP server that tracker and storage node share: fastify with our limits, our error shape, one
+ * log line per request, `/health` and `/metrics`.
+ */
+import { randomUUID } from 'node:crypto'
+import fastify, {
+  LogController,
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyServerOptions,
+} from 'fastify'
+import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client'
+import { CodedError, isCoded } from './errors.ts'
+import { errorBody } from './http-error.ts'
+import { answerClientError, guardRequests } from './http-guard.ts'
+import type { Logger } from './log.ts'
+
+export { errorBody, type ErrorBody } from './http-error.ts'
+
+export interface HttpOptions {
+  readonly log: Logger
+  /** Prefix of the metrics: `tracker`, `storage_node`. */
+  readonly name: string
+  /** Anything else fastify takes. */
+  readonly fastify?: FastifyServerOptions
+}
+
+export interface HttpServer {
+  readonly app: FastifyInstance
+  readonly metrics: Registry
+}
+
+/** Limits of `docs/reliability.md`; fastify leaves the time-outs off by itself. */
+const limits = {
+  bodyLimit: 1024 * 1024,
+  keepAliveTimeout: 75_000,
+  connectionTimeout: 0,
+  requestTimeout: 0,
+  headersTimeout: 10_000,
+  maxHeaderSize: 32 * 1024,
+  /** Milliseconds without a byte in either direction before a connection is cut. */
+  idleTimeout: 75_000,
+}
+
+/** Creates the server; it listens when told to. */
+export function createServer({ log, name, fastify: options }: HttpOptions): HttpServer {
+  const app = fastify({
+    loggerInstance: log,
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: limits.bodyLimit,
+    keepAliveTimeout: limits.keepAliveTimeout,
+    requestTimeout: limits.requestTimeout,
+    forceCloseConnections: 'idle',
+    return503OnClosing: true,
+    clientErrorHandler: answerClientError,
+    frameworkErrors: (error, _request, reply) => {
+      const body = errorBody(error)
+      void (reply as FastifyReply).code(body.statusCode).send(body)
+    },
+    genReqId: request => {
+      const given = request.headers['x-request-id']
+      return typeof given === 'string' && /^[\w.:-]{8,128}$/.test(given) ? given : randomUUID()
+    },
+    ...options,
+    http: {
+      maxHeaderSize: limits.maxHeaderSize,
+      connectionsCheckingInterval: 2_000,
+      noDelay: true,
+      // Checked with the rest of the head, and not asked of HTTP/1.0.
+      requireHostHeader: false,
+      ...(options as { http?: object } | undefined)?.http,
+    },
+  } as FastifyServerOptions) as FastifyInstance
+  app.server.headersTimeout = limits.headersTimeout
+  app.server.setTimeout(limits.idleTimeout)
+  guardRequests(app)
+
+  app.setErrorHandler((error: FastifyError | CodedError, request, reply) => {
+    const body = errorBody(error)
+    if (body.statusCode >= 500 && !isCoded(error))
+      request.log.error({ err: error }, 'request failed')
+    reply.header('cache-control', 'no-store')
+    if (body.statusCode === 503 || body.statusCode === 429) reply.header('retry-after', '1')
+    if (body.statusCode === 401) reply.header('www-authenticate', 'Bearer')
+    return reply.code(body.statusCode).send(body)
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const error = new CodedError('not_found', `no such resource: ${request.method} here`)
+    return reply.code(404).send(errorBody(error))
+  })
+
+  const metrics = new Registry()
+  collectDefaultMetrics({ register: metrics })
+  const requests = new Counter({
+    name: `${name}_requests_total`,
+    help: 'Finished requests',
+    labelNames: ['method', 'code'],
+    registers: [metrics],
+  })
+  const seconds = new Histogram({
+    name: `${name}_request_seconds`,
+    help: 'Time from the request to the end of its answer',
+    registers: [metrics],
+  })
+  app.addHook('onResponse', (request, reply, done) => {
+    const ms = reply.elapsedTime
+    requests.inc({ method: request.method, code: String(reply.statusCode) })
+    seconds.observe(ms / 1000)
+    request.log.info(
+      {
+        method: request.method,
+        // A query may hold a signature.
+        path: request.originalUrl.split('?', 1)[0],
+        status: reply.statusCode,
+        ms: Math.round(ms * 10) / 10,
+      },
+      'request',
+    )
+    done()
+  })
+  app.get('/health', () => ({ status: 'ok' }))
+  app.get('/metrics', async (_request, reply) =>
+    reply.type(metrics.contentType).send(await metrics.metrics()),
+  )
+  return { app, metrics }
+}
