@@ -1,0 +1,101 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { replicaPath } from '../../common/layout.ts'
+import { exchange, filesBelow, startNode, statusAndCode, type TestNode } from './node.ts'
+
+const run = (command: string, ...args: string[]): void => {
+  execFileSync(command, args, { stdio: 'ignore' })
+}
+
+/** Why no file system can be mounted here; false when one can. */
+const noMount = ((): string | false => {
+  const probe = mkdtempSync(join(tmpdir(), 'omg-probe-'))
+  try {
+    run('mount', '-t', 'tmpfs', '-o', 'size=64k', 'omg', probe)
+    run('umount', probe)
+    return false
+  } catch {
+    return 'needs the right to mount a tmpfs'
+  } finally {
+    rmSync(probe, { recursive: true, force: true })
+  }
+})()
+
+/** A node whose device 1 is a file system of its own. */
+async function startOnTmpfs(t: Test, options: string): Promise<TestNode & { disk: string }> {
+  // Not in t.testdir(), which is removed before it could be unmounted.
+  const root = mkdtempSync(join(tmpdir(), 'omg-'))
+  const disk = join(root, 'dev1')
+  mkdirSync(disk)
+  run('mount', '-t', 'tmpfs', '-o', options, 'omg', disk)
+  t.teardown(() => {
+    run('umount', disk)
+    rmSync(root, { recursive: true })
+  })
+  return { ...(await startNode(t, { root, devices: [2] })), disk }
+}
+
+const path = (fid: number): string => replicaPath({ devid: 1, fid })
+
+void t.test(
+  'a full disk is told before the body is read, or when it fills up',
+  { skip: noMount },
+  async t => {
+    const node = await startOnTmpfs(t, 'size=1m')
+    t.equal((await node.send('PUT', path(1), { body: 'before' })).status, 201)
+    const body = Buffer.alloc(3 * 1024 * 1024)
+    const head = `PUT ${path(2)} HTTP/1.1\r\nHost: a\r\n`
+    const declared = await exchange(node.port, `${head}Content-Length: ${body.length}\r\n\r\n`)
+    t.equal(statusAndCode(declared), '507 insufficient_storage', 'no byte of the body was sent')
+    const chunk = Buffer.concat([Buffer.from(`${body.length.toString(16)}\r\n`), body])
+    const undeclared = await exchange(
+      node.port,
+      Buffer.concat([Buffer.from(`${head}Transfer-Encoding: chunked\r\n\r\n`), chunk]),
+    )
+    t.equal(statusAndCode(undeclared), '507 insufficient_storage')
+    t.same(filesBelow(node.disk), [path(1).slice('/dev1/'.length)], 'nothing is left of either')
+    t.equal((await node.send('PUT', path(3), { body: 'after' })).status, 201)
+    t.match((await node.send('GET', '/dev1/usage')).body.toString(), `disk: ${node.disk}\n`)
+    t.match((await node.send('GET', '/dev1/usage')).body.toString(), 'device: omg\n')
+  },
+)
+
+void t.test('a disk without inodes is full', { skip: noMount }, async t => {
+  const node = await startOnTmpfs(t, 'size=1m,nr_inodes=12')
+  let status = 0
+  for (let fid = 1; fid < 20; fid++) {
+    status = (await node.send('PUT', path(fid), { body: 'x' })).status
+    if (status !== 201) break
+  }
+  t.equal(status, 507)
+  t.equal((await node.send('GET', path(1))).status, 200)
+})
+
+void t.test('a disk that turned read-only is still read', { skip: noMount }, async t => {
+  const node = await startOnTmpfs(t, 'size=1m')
+  await node.send('PUT', path(1), { body: 'x' })
+  run('mount', '-o', 'remount,ro', node.disk)
+  const refused = { status: 503, code: 'device_readonly', headers: { 'retry-after': /\d/ } }
+  t.match(await node.send('PUT', path(2), { body: 'y' }), refused)
+  t.match(await node.send('DELETE', path(1)), refused)
+  t.equal((await node.send('GET', path(1))).body.toString(), 'x')
+  run('mount', '-o', 'remount,rw', node.disk)
+  t.equal((await node.send('PUT', path(2), { body: 'y' })).status, 201)
+})
+
+void t.test('nothing lands in the place of a disk that went away', { skip: noMount }, async t => {
+  const node = await startOnTmpfs(t, 'size=1m')
+  await node.send('PUT', path(1), { body: 'x' })
+  run('umount', node.disk)
+  for (const fid of [1, 2]) {
+    const answer = await node.send('PUT', path(fid), { body: 'y' })
+    t.match(answer, { status: 503, code: 'device_not_mounted' })
+  }
+  t.same(filesBelow(node.disk), [])
+  const other = replicaPath({ devid: 2, fid: 1 })
+  t.equal((await node.send('PUT', other, { body: 'x' })).status, 201, 'the other device works')
+  run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'omg', node.disk)
+})

@@ -1,0 +1,190 @@
+import { execFileSync } from 'node:child_process'
+import { createHash } from 'node:crypto'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { get, request } from 'node:http'
+import { connect } from 'node:net'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import t, { type Test } from 'tap'
+import { replicaPath } from '../../common/layout.ts'
+import { runProgram, startDaemon } from './daemon.ts'
+import { filesBelow, send, until } from './node.ts'
+
+const path = replicaPath({ devid: 1, fid: 7 })
+
+function rootWithDevice(t: Test): string {
+  const root = t.testdir()
+  mkdirSync(join(root, 'dev1'))
+  return root
+}
+
+void t.test(
+  'a node killed in the middle of a PUT leaves no visible file, and none at all once it is back',
+  async t => {
+    const root = rootWithDevice(t)
+    const node = await startDaemon(t, root)
+    const done = replicaPath({ devid: 1, fid: 8 })
+    t.equal((await send(node.port, 'PUT', done, { body: 'acknowledged' })).status, 201)
+    const socket = connect(node.port, '127.0.0.1')
+    socket.on('error', () => {})
+    socket.write(`PUT ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 9000000\r\n\r\n`)
+    socket.write(Buffer.alloc(3_000_000))
+    await until('a temporary file', () => filesBelow(root).some(name => name.endsWith('.tmp')))
+    await node.kill('SIGKILL')
+    t.notOk(filesBelow(root).includes(path.slice(1)))
+    t.equal(filesBelow(root).length, 2, 'the temporary file is still there')
+
+    const again = await startDaemon(t, root)
+    t.same(filesBelow(root), [done.slice(1)])
+    t.equal((await send(again.port, 'GET', done)).body.toString(), 'acknowledged')
+    t.equal((await send(again.port, 'GET', path)).status, 404)
+    t.equal((await send(again.port, 'PUT', path, { body: 'x' })).status, 201)
+    await again.kill('SIGKILL')
+  },
+)
+
+void t.test('a node told to end does so at once, idle connections or not', async t => {
+  const node = await startDaemon(t, rootWithDevice(t))
+  const socket = connect(node.port, '127.0.0.1')
+  socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+  await new Promise(resolve => socket.once('data', resolve))
+  t.equal(await node.kill('SIGTERM'), 0)
+  socket.destroy()
+})
+
+const memory = (pid: number | undefined, field: string): number =>
+  Number(
+    new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1],
+  )
+
+void t.test(
+  'a large file goes in and out in little memory',
+  { skip: process.platform !== 'linux' && 'reads /proc' },
+  async t => {
+    const { child, port, kill } = await startDaemon(t, rootWithDevice(t))
+    await send(port, 'GET', '/dev1/usage')
+    const before = memory(child.pid, 'VmRSS')
+    const piece = Buffer.alloc(1_000_000, 'omgfiles')
+    const pieces = 300
+    const sent = createHash('sha256')
+    const body = function* (): Generator<Buffer> {
+      for (let i = 0; i < pieces; i++) {
+        sent.update(piece)
+        yield piece
+      }
+    }
+    const outgoing = request({
+      port,
+      method: 'PUT',
+      path,
+      headers: { 'content-length': piece.length * pieces },
+    })
+    const digest = new Promise<unknown>((resolve, reject) => {
+      outgoing.on('error', reject)
+      outgoing.on('response', response => {
+        response.resume()
+        resolve(response.headers['repr-digest'])
+      })
+    })
+    await pipeline(Readable.from(body()), outgoing)
+    const sha256 = sent.digest()
+    t.equal(await digest, `sha-256=:${sha256.toString('base64')}:`)
+
+    const received = createHash('sha256')
+    await new Promise<void>((resolve, reject) => {
+      get({ port, path }, response => {
+        pipeline(response, received).then(resolve, reject)
+      })
+    })
+    t.ok(received.digest().equals(sha256))
+    const grown = Math.round((memory(child.pid, 'VmHWM') - before) / 1024)
+    t.ok(grown < 150, `grew by ${grown} MiB at the most`)
+    await kill('SIGTERM')
+  },
+)
+
+const hasCompiler = ((): boolean => {
+  try {
+    execFileSync('cc', ['--version'], { stdio: 'ignore' })
+    return process.platform === 'linux'
+  } catch {
+    return false
+  }
+})()
+
+/** fsync() as a disk with a fault has it, while the file that FAULT names exists. */
+const faultyFsync = `
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <unistd.h>
+int fsync(int fd) {
+  const char *fault = getenv("FAULT");
+  if (fault && access(fault, F_OK) == 0) { errno = EIO; return -1; }
+  return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
+}
+`
+
+void t.test(
+  'a failed flush is final: no OK, no file, and the device is read-only until the next start',
+  { skip: !hasCompiler && 'needs a C compiler and LD_PRELOAD' },
+  async t => {
+    const root = rootWithDevice(t)
+    const [source, library, fault] = ['shim.c', 'shim.so', 'fault'].map(name => join(root, name))
+    writeFileSync(source!, faultyFsync)
+    execFileSync('cc', ['-shared', '-fPIC', '-o', library!, source!, '-ldl'])
+    const env = { LD_PRELOAD: library!, FAULT: fault! }
+    const node = await startDaemon(t, root, env)
+    const old = replicaPath({ devid: 1, fid: 8 })
+    t.equal((await send(node.port, 'PUT', old, { body: 'old' })).status, 201)
+    writeFileSync(fault!, '')
+    t.match(await send(node.port, 'PUT', path, { body: 'x' }), {
+      status: 503,
+      code: 'device_failed',
+    })
+    rmSync(fault!)
+    t.match(await send(node.port, 'PUT', path, { body: 'x' }), {
+      status: 503,
+      code: 'device_failed',
+    })
+    t.match(await send(node.port, 'DELETE', old), { status: 503, code: 'device_failed' })
+    t.equal((await send(node.port, 'GET', old)).body.toString(), 'old', 'reads go on')
+    t.same(filesBelow(join(root, 'dev1')), [old.slice('/dev1/'.length)])
+    await node.kill('SIGTERM')
+
+    const again = await startDaemon(t, root, env)
+    t.equal((await send(again.port, 'PUT', path, { body: 'x' })).status, 201)
+    await again.kill('SIGTERM')
+  },
+)
+
+void t.test('settings that cannot be used end in one line and status 2', async t => {
+  const { status, stdout, stderr } = await runProgram(['--root', t.testdir()])
+  t.equal(status, 2)
+  t.match(stderr, /^omg storage-node: --secret-file or --open: [^\n]+\n$/)
+  t.equal(stdout, '')
+})
+
+void t.test('a root that is no directory ends the start', async t => {
+  const { status, stdout } = await runProgram(['--open', '--root', join(t.testdir(), 'nowhere')])
+  t.equal(status, 1)
+  t.match(stdout, /--root: .* is not a directory/)
+})
+
+void t.test('--help names every setting', async t => {
+  const { status, stdout } = await runProgram(['--help'])
+  t.equal(status, 0)
+  for (const flag of [
+    'listen',
+    'root',
+    'name',
+    'secret-file',
+    'previous-secret-file',
+    'open',
+    'log-level',
+  ]) {
+    t.match(stdout, `--${flag}`)
+  }
+})
