@@ -1,0 +1,216 @@
+/** Reading a file: from the first replica that answers, checked in flight. */
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
+import { CodedError, isCoded } from '../common/errors.ts'
+import type { Located } from '../common/protocol.ts'
+import { toEntry, type FileEntry } from './entries.ts'
+import { createReplicas, type Range, type Replicas } from './replicas.ts'
+import type { StorageClient } from './storage.ts'
+
+/**
+ * A file that is open for reading. Read it in exactly one of the ways below, or `body.destroy()` it:
+ * until then it holds a connection.
+ */
+export interface ReadableFile extends FileEntry {
+  /** The part that is read; `size` is the size of the whole file. */
+  readonly range: Range
+  /**
+   * The bytes. A replica that fails is followed by another at the same offset. Ends only when all
+   * bytes came and, for a whole file, have the right SHA-256; else it fails, with checksum_mismatch
+   * before the last piece is given.
+   */
+  readonly body: Readable
+  /** `body` as a web stream. */
+  stream(): ReadableStream<Uint8Array>
+  /** All bytes. A replica with wrong bytes is passed over; checksum_mismatch when no other is left. */
+  bytes(): Promise<Uint8Array>
+  /** All bytes as UTF-8 text. */
+  text(): Promise<string>
+  /** All bytes parsed as JSON. */
+  json<T = unknown>(): Promise<T>
+  /** All bytes with the content type. */
+  blob(): Promise<Blob>
+}
+
+export interface DownloadOptions {
+  readonly storage: StorageClient
+  readonly locate: () => Promise<Located>
+  readonly start: number
+  readonly end: number | undefined
+  readonly verify: boolean
+  readonly signal: AbortSignal | undefined
+}
+
+/**
+ * Opens a file at the first replica that answers. Throws what `locate` throws, bad_args,
+ * range_not_satisfiable, or no_replica with the causes.
+ */
+export async function download(options: DownloadOptions): Promise<ReadableFile> {
+  let located = await options.locate()
+  for (;;) {
+    try {
+      return await begin(located, options)
+    } catch (err) {
+      if (!isCoded(err, 'no_replica')) throw err
+      // Replaced since it was located, its old replicas are gone by right.
+      const fresh = await options.locate()
+      if (fresh.fid === located.fid) throw err
+      located = fresh
+    }
+  }
+}
+
+/** One read of one content, its first replica open. */
+interface Reading {
+  readonly range: Range
+  readonly replicas: Replicas
+  /** What the bytes must hash to, where all of them are read and it is known. */
+  readonly sha256: string | undefined
+  readonly signal: AbortSignal
+}
+
+async function begin(located: Located, options: DownloadOptions): Promise<ReadableFile> {
+  const { storage, locate, verify, signal: outer } = options
+  const range = rangeOf(located.size, options)
+  const whole = range.end - range.start === located.size
+  const abort = new AbortController()
+  const { signal } = abort
+  const replicas = createReplicas({ storage, located, locate, signal })
+  const sha256 = whole && verify ? located.sha256 : undefined
+  const reading: Reading = { range, replicas, sha256, signal }
+
+  let body: Readable | undefined
+  const onAbort = (): void => {
+    abort.abort(outer?.reason)
+    body?.destroy(outer?.reason as Error)
+  }
+  const done = (): void => outer?.removeEventListener('abort', onAbort)
+  if (outer?.aborted) onAbort()
+  outer?.addEventListener('abort', onAbort, { once: true })
+
+  let first: Readable | undefined
+  try {
+    signal.throwIfAborted()
+    if (range.start < range.end) first = await replicas.open(range)
+  } catch (err) {
+    done()
+    throw err
+  }
+
+  let taken = false
+  function take(): void {
+    if (taken) throw new TypeError('this file is being read already')
+    taken = true
+  }
+  function openBody(): Readable {
+    if (body) return body
+    take()
+    const chunks = read(reading, first)
+    body = new Readable({
+      highWaterMark: 65_536,
+      read() {
+        chunks.next().then(
+          ({ value }) => this.push(value ?? null),
+          (err: Error) => this.destroy(err),
+        )
+      },
+      destroy(err, callback) {
+        done()
+        abort.abort() // a reader that leaves early frees the connection at once
+        callback(err)
+      },
+    })
+    return body
+  }
+  async function bytes(): Promise<Buffer<ArrayBuffer>> {
+    take()
+    return await readAll(reading, first).finally(done)
+  }
+  const { urls: _, expiresAt: __, ...info } = located
+  const type = located.contentType ?? ''
+  return {
+    ...toEntry(info),
+    range,
+    get body() {
+      return openBody()
+    },
+    stream: () => Readable.toWeb(openBody()) as ReadableStream<Uint8Array>,
+    bytes,
+    text: async () => (await bytes()).toString('utf8'),
+    json: async <T>() => JSON.parse((await bytes()).toString('utf8')) as T,
+    blob: async () => new Blob([await bytes()], { type }),
+  }
+}
+
+function rangeOf(size: number, { start, end = Math.max(start, size) }: DownloadOptions): Range {
+  if (!Number.isSafeInteger(start) || !Number.isSafeInteger(end) || start < 0 || end < start) {
+    throw new CodedError('bad_args', `not a range of bytes: ${start} to ${end}`)
+  }
+  if (start > size) {
+    throw new CodedError('range_not_satisfiable', `the file has ${size} bytes, none at ${start}`)
+  }
+  return { start, end: Math.min(end, size) }
+}
+
+/** The bytes of a range, beginning with the replica that is open already. */
+async function* read(
+  { range, replicas, sha256, signal }: Reading,
+  first: Readable | undefined,
+): AsyncGenerator<Buffer> {
+  const hash = sha256 === undefined ? undefined : createHash('sha256')
+  let at = range.start
+  let open = first
+  while (at < range.end) {
+    const body: Readable = open ?? (await replicas.open({ start: at, end: range.end }))
+    open = undefined
+    let problem: unknown = new Error('the answer ended early')
+    let mismatch: CodedError | undefined
+    try {
+      for await (const chunk of body as AsyncIterable<Buffer>) {
+        if (at + chunk.length > range.end) throw new Error('the answer is too long')
+        replicas.gaveBytes()
+        at += chunk.length
+        hash?.update(chunk)
+        // Before the last piece goes out: a reader must not get all of a bad file.
+        if (at === range.end) mismatch = compare(hash?.digest('hex'), sha256)
+        if (mismatch) break
+        yield chunk
+      }
+    } catch (err) {
+      signal.throwIfAborted()
+      problem = err
+    }
+    if (mismatch) throw mismatch
+    if (at < range.end) replicas.failed(problem)
+  }
+}
+
+function compare(found: string | undefined, wanted: string | undefined): CodedError | undefined {
+  if (found === wanted) return undefined
+  return new CodedError('checksum_mismatch', `the bytes have SHA-256 ${found}, not ${wanted}`)
+}
+
+/** A range in memory; replicas whose bytes are wrong are passed over. */
+async function readAll(
+  reading: Reading,
+  first: Readable | undefined,
+): Promise<Buffer<ArrayBuffer>> {
+  const { range, replicas } = reading
+  const bytes = Buffer.allocUnsafeSlow(range.end - range.start)
+  let open = first
+  let mismatch: CodedError | undefined
+  for (;;) {
+    try {
+      let at = 0
+      for await (const chunk of read(reading, open)) at += chunk.copy(bytes, at)
+      return bytes
+    } catch (err) {
+      if (isCoded(err, 'no_replica')) throw mismatch ?? err
+      if (!isCoded(err, 'checksum_mismatch')) throw err
+      mismatch = err
+      replicas.failed(err)
+      replicas.rejectUsed()
+      open = undefined
+    }
+  }
+}

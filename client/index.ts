@@ -1,0 +1,95 @@
+/**
+ * The SDK: puts, gets and names files in an omgfiles cluster. It asks a tracker where to write or
+ * read and moves the bytes to and from the storage nodes itself. A put is whole or nothing and OK
+ * only when its copies are on disk; a get gives exactly the bytes of one content or an error; what
+ * one tracker or storage node fails at is done by another. Bodies are streamed, never collected.
+ *
+ * ```ts
+ * import { createReadStream } from 'node:fs'
+ * import { createClient, isCoded } from 'omgfiles/client'
+ *
+ * const files = createClient({ trackers: ['http://127.0.0.1:7002'], token, domain: 'photos' })
+ * await files.put('cats/1.jpg', createReadStream('cat.jpg'), { contentType: 'image/jpeg' })
+ * const file = await files.get('cats/1.jpg') // file.size, file.body, or await file.bytes()
+ * for await (const { key, size } of files.list({ prefix: 'cats/' })) console.log(key, size)
+ * try {
+ *   await files.delete('cats/1.jpg')
+ * } catch (err) {
+ *   if (!isCoded(err, 'unknown_key')) throw err
+ * }
+ * await files.close()
+ * ```
+ */
+import type { Durability } from '../common/protocol.ts'
+import { createFiles, type Files } from './files.ts'
+import { createStorageClient } from './storage.ts'
+import { createTrackerApi, type TrackerApi } from './tracker.ts'
+
+export interface ClientOptions {
+  /** HTTP URLs of the trackers, or of a balancer before them. */
+  readonly trackers: readonly string[]
+  /** API token. */
+  readonly token?: string
+  readonly domain: string
+  /** Class of the files put; the domain's default. */
+  readonly class?: string
+  /** Durability of puts; `safe`. */
+  readonly durability?: Durability
+  /** Milliseconds for a question to the trackers with all its tries; 10,000. */
+  readonly budgetMs?: number
+}
+
+export interface Client extends Files {
+  /** The same client for another domain, on the same connections. */
+  domain(name: string): Client
+  /** The tracker's API, for what is not about the files of one domain. */
+  readonly api: TrackerApi
+  /** Ends all connections, of the clients for other domains too; what is under way fails. */
+  close(): Promise<void>
+}
+
+/** Creates a client; it connects when it is used. Throws bad_args for a tracker URL that is none. */
+export function createClient({ trackers, token, budgetMs, ...options }: ClientOptions): Client {
+  const api = createTrackerApi({ trackers, token, budgetMs })
+  // Without a limit: a put holds one connection while it waits for the next, and so may a get whose
+  // reader puts.
+  const storage = createStorageClient({ connectionsPerHost: Infinity })
+  const clientOf = (domain: string): Client => ({
+    ...createFiles({ ...options, domain, api, storage }),
+    domain: clientOf,
+    api,
+    async close() {
+      await Promise.all([api.close(), storage.close()])
+    },
+  })
+  return clientOf(options.domain)
+}
+
+export { CodedError, isCoded, type ErrorCode } from '../common/errors.ts'
+export type * from '../common/protocol.ts'
+export type { PutBody } from './body.ts'
+export type { ReadableFile } from './download.ts'
+export type { FileEntry, PrefixEntry } from './entries.ts'
+export type {
+  Files,
+  GetOptions,
+  ListOptions,
+  LocatedFile,
+  PutOptions,
+  PutResult,
+  ReproxyHeaders,
+} from './files.ts'
+export type { Range } from './replicas.ts'
+export type { Progress } from './tee.ts'
+export { createTrackerApi } from './tracker.ts'
+export type {
+  AdminApi,
+  CallOptions,
+  ClassRef,
+  FileApi,
+  FileRef,
+  Key,
+  ListQuery,
+  TrackerApi,
+  TrackerApiOptions,
+} from './tracker.ts'

@@ -1,0 +1,238 @@
+/**
+ * One HTTP request to whichever tracker can answer it. All trackers are equal: requests take turns
+ * over them from a random start, one that failed is left out for a while, and a failure moves on to
+ * the next. That is safe because a failed request was "not done, or done completely".
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Agent, type Dispatcher } from 'undici'
+import { CodedError, isCoded, type ErrorCode } from '../common/errors.ts'
+import { readProblem } from './answers.ts'
+
+export interface TrackerPoolOptions {
+  /** Base URLs: `http://127.0.0.1:7002`. */
+  readonly trackers: readonly string[]
+  /** Sent as `Authorization: Bearer`. */
+  readonly token?: string | undefined
+  /** Milliseconds until a connection stands; 1000. */
+  readonly connectMs?: number | undefined
+  /** Milliseconds until one tracker has answered; 5000. */
+  readonly answerMs?: number | undefined
+  /** Milliseconds for a request with all its tries; 10,000. */
+  readonly budgetMs?: number | undefined
+}
+
+export interface TrackerRequest<T> {
+  readonly query?: Readonly<Record<string, string | undefined>> | undefined
+  readonly body?: object | undefined
+  readonly signal?: AbortSignal | undefined
+  /**
+   * May be sent again when it may have been done. True except for POST. Otherwise only a try that
+   * certainly changed nothing is followed by another.
+   */
+  readonly idempotent?: boolean | undefined
+  /**
+   * Decides when a tracker refuses with a code, but an earlier try whose answer was lost may have
+   * done the work: returns the result, or throws.
+   */
+  readonly inDoubt?: ((refusal: CodedError) => T | Promise<T>) | undefined
+  /** Milliseconds more than usual that the answer may take. */
+  readonly extraMs?: number | undefined
+}
+
+export interface TrackerPool {
+  /**
+   * Sends a request and returns its JSON, undefined for an empty answer. `path` begins with a slash.
+   * Throws the tracker's own code, tracker_unreachable when no tracker answered in time, or the
+   * signal's reason.
+   */
+  readonly request: <T>(
+    method: Dispatcher.HttpMethod,
+    path: string,
+    options?: TrackerRequest<T>,
+  ) => Promise<T>
+  /** Ends all connections; requests under way fail. May be called twice. */
+  readonly close: () => Promise<void>
+}
+
+interface Tracker {
+  readonly origin: string
+  /** Path before `/v1`, for a tracker behind a balancer's prefix. */
+  readonly prefix: string
+  /** `host:port`, for messages. */
+  readonly who: string
+  /** Left out until then, in the time of `performance.now()`. */
+  restUntil: number
+}
+
+/** A try that failed in a way that another may mend. */
+interface Failure {
+  readonly error: CodedError
+  /** The tracker may have done it all the same. */
+  readonly doubtful: boolean
+  readonly retryAfterMs?: number | undefined
+}
+
+/** A failed tracker is left out for this long, unless all have failed. */
+const restMs = 5_000
+
+/** Longest `Retry-After` that is obeyed. */
+const maxRetryAfterMs = 2_000
+
+/** Refusals that pass: whether the work may have been done before each of them. */
+const passing: ReadonlyMap<ErrorCode, { doubtful: boolean }> = new Map([
+  ['database_unavailable', { doubtful: true }],
+  ['db', { doubtful: true }],
+  ['tracker_unreachable', { doubtful: true }],
+  ['shutting_down', { doubtful: false }],
+  ['overloaded', { doubtful: false }],
+  ['too_many_requests', { doubtful: false }],
+])
+
+/** undici's codes of requests that never left. */
+const unsent = new Set(['UND_ERR_CONNECT_TIMEOUT', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH'])
+const unresolved = new Set(['ENOTFOUND', 'EAI_AGAIN'])
+/** Of a pool that was closed, which no other try mends. */
+const closed = new Set(['UND_ERR_DESTROYED', 'UND_ERR_CLOSED'])
+
+/** Creates the pool. Throws bad_args when there is no tracker, or one is not an http URL. */
+export function createTrackerPool({
+  trackers,
+  token,
+  connectMs = 1_000,
+  answerMs = 5_000,
+  budgetMs = 10_000,
+}: TrackerPoolOptions): TrackerPool {
+  const pool = trackers.map(parseTracker)
+  if (pool.length === 0) throw new CodedError('bad_args', 'name at least one tracker')
+  const agent = new Agent({ connect: { timeout: connectMs }, connections: 64 })
+  const baseHeaders = token === undefined ? {} : { authorization: `Bearer ${token}` }
+  let turn = Math.floor(Math.random() * pool.length)
+
+  /** The next in turn that is not resting; if all are, the one that rests the shortest. */
+  function pick(): Tracker {
+    const now = performance.now()
+    const first = turn++
+    let best: Tracker | undefined
+    for (let i = 0; i < pool.length; i++) {
+      const tracker = pool[(first + i) % pool.length]
+      if (!tracker) continue
+      if (tracker.restUntil <= now) return tracker
+      if (!best || tracker.restUntil < best.restUntil) best = tracker
+    }
+    return best as Tracker // the pool is not empty
+  }
+
+  /** One try at one tracker: the JSON, or a failure to go on from. Throws what is final. */
+  async function once<T>(
+    tracker: Tracker,
+    request: Pick<Dispatcher.RequestOptions, 'method' | 'path' | 'headers' | 'body'>,
+    { signal, timeoutMs }: { signal: AbortSignal | undefined; timeoutMs: number },
+  ): Promise<{ value: T } | Failure> {
+    try {
+      const answer = await agent.request({
+        ...request,
+        origin: tracker.origin,
+        path: tracker.prefix + request.path,
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+        ...(signal && { signal }),
+      })
+      if (answer.statusCode >= 200 && answer.statusCode < 300) {
+        const text = await answer.body.text()
+        return { value: (text === '' ? undefined : JSON.parse(text)) as T }
+      }
+      const { statusCode } = answer
+      const { code, message } = await readProblem(answer)
+      const gateway = [502, 503, 504].includes(statusCode)
+      const error = new CodedError(
+        code ?? (gateway ? 'tracker_unreachable' : 'failure'),
+        message ?? `${tracker.who} answered ${statusCode}`,
+      )
+      const pass = passing.get(error.code)
+      if (!pass) throw error
+      return { error, ...pass, retryAfterMs: retryAfter(answer.headers['retry-after']) }
+    } catch (err) {
+      signal?.throwIfAborted()
+      if (isCoded(err)) throw err
+      const { code, message } = err as { code?: string; message: string }
+      const why = `${tracker.who}: ${message || code}`
+      const error = new CodedError('tracker_unreachable', why, { cause: err })
+      if (code !== undefined && closed.has(code)) throw error
+      return {
+        error,
+        doubtful: code === undefined || !(unsent.has(code) || unresolved.has(code)),
+      }
+    }
+  }
+
+  return {
+    async request<T>(
+      method: Dispatcher.HttpMethod,
+      path: string,
+      {
+        query,
+        body,
+        signal,
+        idempotent = method !== 'POST',
+        inDoubt,
+        extraMs = 0,
+      }: TrackerRequest<T> = {},
+    ): Promise<T> {
+      const request = {
+        method,
+        path: path + queryText(query),
+        headers: body ? { ...baseHeaders, 'content-type': 'application/json' } : baseHeaders,
+        body: body ? JSON.stringify(body) : null,
+      }
+      const deadline = performance.now() + budgetMs + extraMs
+      let doubt = false
+      let refusal: CodedError | undefined
+      for (let tries = 1; ; tries++) {
+        const tracker = pick()
+        const timeoutMs = Math.min(answerMs + extraMs, deadline - performance.now())
+        const result = await once<T>(tracker, request, { signal, timeoutMs }).catch(
+          async (err: unknown) => {
+            if (doubt && inDoubt && isCoded(err)) return { value: await inDoubt(err) }
+            throw err
+          },
+        )
+        if ('value' in result) {
+          tracker.restUntil = 0
+          return result.value
+        }
+        doubt ||= result.doubtful
+        if (result.error.code !== 'tracker_unreachable') refusal = result.error
+        tracker.restUntil = performance.now() + (result.retryAfterMs ?? restMs)
+        // Every tracker once without a pause; then ever slower, so that an outage is not hammered.
+        const round = tries - pool.length
+        const backoffMs = round < 0 ? 0 : Math.min(50 * 2 ** round, 1_000)
+        const pauseMs = round < 0 ? 0 : Math.max(backoffMs, result.retryAfterMs ?? 0)
+        const waitMs = pauseMs * (0.75 + Math.random() / 2)
+        const late = performance.now() + waitMs >= deadline
+        if (late || (doubt && !idempotent)) throw refusal ?? result.error
+        await sleep(waitMs, undefined, signal && { signal }).catch(() => signal?.throwIfAborted())
+      }
+    },
+    close: () => agent.destroy(),
+  }
+}
+
+function parseTracker(text: string): Tracker {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
+    throw new CodedError('bad_args', `not the http URL of a tracker: ${JSON.stringify(text)}`)
+  }
+  const prefix = url.pathname.replace(/\/+$/, '')
+  return { origin: url.origin, prefix, who: url.host, restUntil: 0 }
+}
+
+/** Values must be percent-encoded already: keys are, as bytes. */
+function queryText(query: Readonly<Record<string, string | undefined>> = {}): string {
+  const parts = Object.entries(query).flatMap(([k, v]) => (v === undefined ? [] : [`${k}=${v}`]))
+  return parts.length === 0 ? '' : `?${parts.join('&')}`
+}
+
+function retryAfter(header: string | string[] | undefined): number | undefined {
+  const seconds = Number(header ?? Number.NaN)
+  return seconds >= 0 ? Math.min(seconds * 1000, maxRetryAfterMs) : undefined
+}
