@@ -1,0 +1,26 @@
+import type { Logger } from '../../common/log.ts'
+import type { StorageClient } from '../../client/storage.ts'
+import type { DbPool } from '../store/db.ts'
+import type { FidAllocator } from '../store/fids.ts'
+import type { ClusterState } from './state.ts'
+import type { ReplicaUrls } from './urls.ts'
+
+/** What commands and workers work with. Made once per tracker and passed down. */
+export interface Context {
+  /** Commits are flushed before they are acknowledged. */
+  readonly db: DbPool
+  /** Commits do not wait for the disk. */
+  readonly lazyDb: DbPool
+  readonly cluster: ClusterState
+  readonly fids: FidAllocator
+  readonly urls: ReplicaUrls
+  readonly storage: StorageClient
+  /** Nodes take unsigned requests, and the line protocol hands out plain URLs. */
+  readonly open: boolean
+  /** Tells a worker that there is something for it now. */
+  readonly wake: (worker: 'replicate' | 'delete') => void
+  /** Looks at every device now; resolves after a round that began after the call. */
+  readonly monitorRound: () => Promise<void>
+  readonly random: () => number
+  readonly log: Logger
+}

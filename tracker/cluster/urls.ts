@@ -1,0 +1,76 @@
+/** Signed URLs of replicas, and the keys that nodes sign their receipts with. */
+import { formatAddress } from '../../common/config.ts'
+import { fidPath, type Replica } from '../../common/layout.ts'
+import { hostKeys, hostSecret, signGrant, type Grant, type HostKeys } from '../../common/signing.ts'
+import type { HostRow } from '../store/hosts.ts'
+import type { ClusterState } from './state.ts'
+
+export interface UrlOptions {
+  readonly method: Grant['method']
+  /** How long the URL works. */
+  readonly seconds: number
+  /** Use the host's second address. */
+  readonly alternative?: boolean
+}
+
+export interface ReplicaUrls {
+  /** The URL of a replica, signed; undefined when the device or its host is not configured. */
+  replica(replica: Replica, options: UrlOptions): string | undefined
+  /** The same without a signature, as MogileFS writes it. */
+  plain(replica: Replica, options: Omit<UrlOptions, 'seconds'>): string | undefined
+  /** The URL of something else below a device (`usage`), signed. */
+  object(host: HostRow, object: { devid: number; name: string }, options: UrlOptions): string
+  /** The keys under which a device's node signs, newest first. */
+  keysOf(host: HostRow): readonly HostKeys[]
+  /** What the operator of the node called `name` gives it as its secret. */
+  secretOf(name: string): string
+}
+
+/** Creates the signer; `secrets` are the cluster's, newest first. */
+export function createReplicaUrls(
+  cluster: ClusterState,
+  secrets: readonly [string, ...string[]],
+): ReplicaUrls {
+  const keys = new Map<string, readonly [HostKeys, ...HostKeys[]]>()
+  const keysOf = ({ name }: HostRow): readonly [HostKeys, ...HostKeys[]] => {
+    let found = keys.get(name)
+    if (!found) {
+      const [newest, ...older] = secrets
+      const of = (secret: string): HostKeys => hostKeys(hostSecret(secret, name))
+      found = [of(newest), ...older.map(of)]
+      keys.set(name, found)
+    }
+    return found
+  }
+  const hostOf = (devid: number): HostRow | undefined => {
+    const device = cluster.snapshot.devices.get(devid)
+    return device && cluster.snapshot.hosts.get(device.hostId)
+  }
+  const origin = (host: HostRow, { method, alternative }: Omit<UrlOptions, 'seconds'>): string => {
+    const port = method === 'GET' ? (host.getPort ?? host.port) : host.port
+    const ip = alternative && host.altip && host.altmask ? host.altip : host.ip
+    return `http://${formatAddress({ host: ip, port })}`
+  }
+  const sign = (host: HostRow, grant: Grant, seconds: number): string =>
+    signGrant(keysOf(host)[0], grant, Math.floor(Date.now() / 1000) + Math.ceil(seconds))
+
+  return {
+    replica({ devid, fid }, options) {
+      const host = hostOf(devid)
+      if (!host) return undefined
+      const grant = { method: options.method, devid, object: String(fid) }
+      const token = sign(host, grant, options.seconds)
+      return `${origin(host, options)}/dev${devid}/${fidPath(fid)}?${token}`
+    },
+    plain({ devid, fid }, options) {
+      const host = hostOf(devid)
+      return host && `${origin(host, options)}/dev${devid}/${fidPath(fid)}`
+    },
+    object(host, { devid, name }, options) {
+      const token = sign(host, { method: options.method, devid, object: name }, options.seconds)
+      return `${origin(host, options)}/dev${devid}/${name}?${token}`
+    },
+    keysOf,
+    secretOf: name => hostSecret(secrets[0], name),
+  }
+}

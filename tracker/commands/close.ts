@@ -1,0 +1,236 @@
+/**
+ * Open and close an upload as the line protocol does it: no receipts, so the tracker asks the node
+ * for what was stored; a close that fails takes the upload with it and queues its bytes for deletion.
+ */
+import { createHash } from 'node:crypto'
+import { pipeline } from 'node:stream/promises'
+import { CodedError } from '../../common/errors.ts'
+import type { Context } from '../cluster/context.ts'
+import { copyReplica, readableSources } from '../cluster/copy.ts'
+import { numberSetting } from '../cluster/snapshot.ts'
+import type { Device } from '../policy/device.ts'
+import type { Caller } from '../store/audit.ts'
+import { claimFid } from '../store/fids.ts'
+import { fileKey } from '../store/files.ts'
+import {
+  abandonUpload,
+  commitUpload,
+  findUploadByFid,
+  insertUpload,
+  type UploadRow,
+} from '../store/uploads.ts'
+import { getClassOf, getDomain, getUploadClass } from './lookup.ts'
+import { chooseDevices } from './uploads.ts'
+
+/** Longest key on the line protocol, in bytes. */
+const maxWireKey = 255
+
+/** How many destinations create_open names at most. */
+const maxDestinations = 3
+
+export interface CreateOpenArgs {
+  readonly domain: string
+  readonly key: Buffer
+  readonly class: string
+  /** A number chosen by the client; 0: ours. */
+  readonly fid: number
+  readonly multiple: boolean
+  readonly size: number
+}
+
+/** Throws no_domain, unreg_domain, unreg_class, no_devices, fid_in_use or db (key too long). */
+export async function createOpen(
+  ctx: Context,
+  args: CreateOpenArgs,
+): Promise<{ fid: number; devices: Device[] }> {
+  const domain = await getDomain(ctx, args.domain)
+  const classRow = await getUploadClass(ctx, domain, args.class)
+  const devices = chooseDevices(ctx, args.size).slice(0, args.multiple ? maxDestinations : 1)
+  if (devices.length === 0) throw new CodedError('no_devices', 'no device takes new files now')
+  if (args.key.length > maxWireKey) throw new CodedError('db', 'the key is too long')
+  const fid = args.fid === 0 ? await ctx.fids.next() : args.fid
+  if (args.fid !== 0 && !(Number.isSafeInteger(fid) && fid > 0 && (await claimFid(ctx.db, fid)))) {
+    throw new CodedError('fid_in_use', 'that fid is or was in use')
+  }
+  const expiresAt = await insertUpload(ctx.lazyDb, {
+    ...fileKey(domain.id, args.key),
+    fid,
+    classId: classRow.id,
+    size: null,
+    devids: devices.map(device => device.devid),
+    durability: 'fast',
+    contentType: null,
+    metadata: null,
+    seconds: numberSetting(ctx.cluster.snapshot, 'upload_seconds'),
+  })
+  if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
+  return { fid, devices }
+}
+
+/** A digest that the client named. `digest` is the raw bytes. */
+export interface Checksum {
+  readonly algorithm: 'MD5' | 'SHA-1'
+  readonly digest: Buffer
+}
+
+const digestBytes = { MD5: 16, 'SHA-1': 20 } as const
+const hashNames = { MD5: 'md5', 'SHA-1': 'sha1' } as const
+const hashtypes = { MD5: 1, 'SHA-1': 2 } as const
+
+/** Reads `MD5:<hex>` or `SHA-1:<hex>`. Throws invalid_checksum_format. */
+export function parseChecksum(text: string): Checksum {
+  const match = /^(MD5|SHA-1):([0-9a-fA-F]+)$/.exec(text)
+  const algorithm = match?.[1] as Checksum['algorithm'] | undefined
+  const hex = match?.[2] ?? ''
+  if (!algorithm || hex.length !== digestBytes[algorithm] * 2) {
+    throw new CodedError('invalid_checksum_format', 'a checksum is MD5:<hex> or SHA-1:<hex>')
+  }
+  return { algorithm, digest: Buffer.from(hex, 'hex') }
+}
+
+export interface CreateCloseArgs {
+  readonly domain: string
+  readonly key: Buffer
+  readonly fid: number
+  readonly devid: number
+  /** As create_open gave it out; a signature behind it does not matter. */
+  readonly path: string
+  readonly alternative: boolean
+  /** Bytes that were sent; 0: not told. */
+  readonly size: number
+  readonly checksum: Checksum | undefined
+  readonly verifyChecksum: boolean
+}
+
+/**
+ * Closes an upload; the file is there when this resolves. An empty key gives the upload up.
+ * Throws bogus_args, no_temp_file, and after those always with the bytes queued for deletion:
+ * invalid_destdev, size_verify_error, size_mismatch, checksum_mismatch.
+ */
+export async function createClose(
+  ctx: Context,
+  args: CreateCloseArgs,
+  caller: Caller,
+): Promise<void> {
+  const domain = await getDomain(ctx, args.domain)
+  const { fid, devid } = args
+  const path = ctx.urls.plain({ devid, fid }, { method: 'PUT', alternative: args.alternative })
+  if (path === undefined || args.path.split('?', 1)[0] !== path) {
+    throw new CodedError('bogus_args', 'the path is not the one that was given out')
+  }
+  const upload = await findUploadByFid(ctx.db, fid)
+  const closed = new CodedError('no_temp_file', 'the upload is not open')
+  if (!upload || upload.committedAt || upload.expired) throw closed
+  const graceSeconds = numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds')
+  const giveUp = async (): Promise<void> => {
+    if (!(await abandonUpload(ctx.db, upload, graceSeconds))) throw closed
+    ctx.wake('delete')
+  }
+  try {
+    if (!upload.devids.includes(devid)) {
+      throw new CodedError(
+        'invalid_destdev',
+        `File uploaded to invalid dest ${devid}. Valid devices were: ${upload.devids.join(',')}`,
+      )
+    }
+    if (args.key.length === 0) return await giveUp()
+    if (args.key.length > maxWireKey) throw new CodedError('db', 'the key is too long')
+    const size = await verifySize(ctx, args)
+    if (args.checksum && args.verifyChecksum) await verifyChecksum(ctx, args, args.checksum)
+    const devids = await acknowledgedCopies(ctx, upload, { devid, size })
+    const { hashtype, mindevcount } = getClassOf(ctx, upload)
+    const replicate = devids.length < mindevcount
+    const committed = await commitUpload(ctx.db, {
+      upload,
+      file: fileKey(domain.id, args.key),
+      answer: { size, devids, copies: devids.length },
+      checksum:
+        args.checksum?.algorithm === hashtype
+          ? { hashtype: hashtypes[args.checksum.algorithm], digest: args.checksum.digest }
+          : null,
+      replicate,
+      graceSeconds,
+      caller,
+    })
+    if (!committed) throw closed
+    if (replicate) ctx.wake('replicate')
+  } catch (err) {
+    if (
+      err instanceof CodedError &&
+      err.code !== 'no_temp_file' &&
+      err.code !== 'database_unavailable'
+    ) {
+      await giveUp()
+    }
+    throw err
+  }
+}
+
+function readUrl(ctx: Context, { devid, fid }: { devid: number; fid: number }): string {
+  const url = ctx.urls.replica({ devid, fid }, { method: 'GET', seconds: 3600 })
+  if (!url) throw new CodedError('bogus_args', `no device ${devid}`)
+  return url
+}
+
+async function verifySize(ctx: Context, args: CreateCloseArgs): Promise<number> {
+  let problem = { type: 'missing', error: '404' }
+  const found = await ctx.storage.head(readUrl(ctx, args)).catch((err: unknown) => {
+    problem = { type: 'cantreach', error: err instanceof Error ? err.message : String(err) }
+    return undefined
+  })
+  const path = args.path.split('?', 1)[0]
+  if (!found) {
+    throw new CodedError(
+      'size_verify_error',
+      `Expected: ${args.size || -1}; actual: 0 (${problem.type}); path: ${path}; error: ${problem.error}`,
+    )
+  }
+  if (args.size !== 0 && args.size !== found.size) {
+    throw new CodedError(
+      'size_mismatch',
+      `Expected: ${args.size}; actual: ${found.size}; path: ${path}`,
+    )
+  }
+  return found.size
+}
+
+async function verifyChecksum(
+  ctx: Context,
+  args: CreateCloseArgs,
+  { algorithm, digest }: Checksum,
+): Promise<void> {
+  const hash = createHash(hashNames[algorithm])
+  const { body } = await ctx.storage.get(readUrl(ctx, args))
+  await pipeline(body, hash)
+  const found = hash.digest()
+  if (found.equals(digest)) return
+  const path = args.path.split('?', 1)[0]
+  throw new CodedError(
+    'checksum_mismatch',
+    `Expected: Checksum[f=${args.fid};${algorithm}=${digest.toString('hex')}]; actual: ${algorithm}:${found.toString('hex')}; path: ${path}`,
+  )
+}
+
+/** Makes the copies that the class wants before OK, on offered devices; fewer when none is left. */
+async function acknowledgedCopies(
+  ctx: Context,
+  upload: UploadRow,
+  { devid, size }: { devid: number; size: number },
+): Promise<number[]> {
+  const devids = [devid]
+  const wanted = ctx.cluster.snapshot.domainsById.get(upload.domainId)?.classes.get(upload.classId)
+  const left = upload.devids.filter(other => other !== devid)
+  while (devids.length < (wanted?.ackCopies ?? 1)) {
+    const to = left.shift()
+    const [from] = readableSources(ctx, devids)
+    if (to === undefined || !from) break
+    const content = { fid: upload.fid, size, sha256: undefined }
+    try {
+      await copyReplica(ctx, content, { from: from.devid, to })
+      devids.push(to)
+    } catch (err) {
+      ctx.log.warn({ err, fid: upload.fid, devid: to }, 'copy before close failed')
+    }
+  }
+  return devids
+}

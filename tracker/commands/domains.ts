@@ -1,0 +1,139 @@
+/** Domains and classes. Every change is audited in its transaction and seen by the next command. */
+import { CodedError } from '../../common/errors.ts'
+import type { Context } from '../cluster/context.ts'
+import { findClass, type Domain } from '../cluster/snapshot.ts'
+import { parsePolicy } from '../policy/replication.ts'
+import { insertAudit, type Caller } from '../store/audit.ts'
+import { isUniqueViolation } from '../store/db.ts'
+import {
+  hasFiles,
+  insertClass,
+  insertDomain,
+  removeClass,
+  removeDomain,
+  updateClass,
+  type ClassChange,
+  type ClassRow,
+} from '../store/domains.ts'
+
+/** Every domain, by name. */
+export function listDomains({ cluster }: Pick<Context, 'cluster'>): Domain[] {
+  return [...cluster.snapshot.domains.values()]
+}
+
+/** A domain for configuring it. Throws no_domain or domain_not_found. */
+export async function getConfiguredDomain(ctx: Context, name: string): Promise<Domain> {
+  if (name === '') throw new CodedError('no_domain', 'no domain given')
+  await ctx.cluster.refresh()
+  const domain = ctx.cluster.snapshot.domains.get(name)
+  if (!domain) throw new CodedError('domain_not_found', `no domain ${JSON.stringify(name)}`)
+  return domain
+}
+
+/** Creates a domain with its default class. Throws no_domain or domain_exists. */
+export async function createDomain(ctx: Context, name: string, caller: Caller): Promise<Domain> {
+  if (name === '') throw new CodedError('no_domain', 'no domain given')
+  try {
+    await ctx.db.transaction(async tx => {
+      const domainId = await insertDomain(tx, name)
+      await insertAudit(tx, caller, { action: 'domain.create', domainId, detail: { name } })
+    })
+  } catch (err) {
+    if (!isUniqueViolation(err)) throw err
+    throw new CodedError('domain_exists', `there is a domain ${JSON.stringify(name)}`, {
+      cause: err,
+    })
+  }
+  return getConfiguredDomain(ctx, name)
+}
+
+/** Removes an empty domain. Throws domain_not_found, domain_has_files or domain_has_classes. */
+export async function deleteDomain(ctx: Context, name: string, caller: Caller): Promise<void> {
+  const { id, classes } = await getConfiguredDomain(ctx, name)
+  await ctx.db.transaction(async tx => {
+    if (await hasFiles(tx, id)) throw new CodedError('domain_has_files', `${name} holds files`)
+    if (classes.size > 1) {
+      throw new CodedError('domain_has_classes', `${name} has classes beside the default one`)
+    }
+    await removeDomain(tx, id)
+    await insertAudit(tx, caller, { action: 'domain.delete', domainId: id, detail: { name } })
+  })
+  await ctx.cluster.refresh()
+}
+
+/** Creates a class. Throws domain_not_found, no_class, class_exists, invalid_replpolicy. */
+export async function createClass(
+  ctx: Context,
+  args: { readonly domain: string; readonly name: string } & ClassChange,
+  caller: Caller,
+): Promise<ClassRow> {
+  checkClass(args)
+  const { id: domainId } = await getConfiguredDomain(ctx, args.domain)
+  const { domain, name, ...change } = args
+  try {
+    await ctx.db.transaction(async tx => {
+      await insertClass(tx, { domainId, name, ...change })
+      const detail = { name, ...change }
+      await insertAudit(tx, caller, { action: 'class.create', domainId, detail })
+    })
+  } catch (err) {
+    if (!isUniqueViolation(err)) throw err
+    throw new CodedError('class_exists', `there is a class ${JSON.stringify(name)}`, { cause: err })
+  }
+  return getClass(ctx, { domain, name })
+}
+
+/** Changes a class. Throws domain_not_found, no_class, class_not_found, invalid_replpolicy. */
+export async function changeClass(
+  ctx: Context,
+  args: { readonly domain: string; readonly name: string } & ClassChange,
+  caller: Caller,
+): Promise<ClassRow> {
+  checkClass(args)
+  const { domain, name, ...change } = args
+  const { domainId, id } = await getClass(ctx, { domain, name })
+  await ctx.db.transaction(async tx => {
+    await updateClass(tx, { domainId, id, ...change })
+    const detail = { name, ...change }
+    await insertAudit(tx, caller, { action: 'class.change', domainId, detail })
+  })
+  return getClass(ctx, { domain, name })
+}
+
+/** Removes an unused class. Throws class_not_found, nodel_default_class or class_has_files. */
+export async function deleteClass(
+  ctx: Context,
+  { domain, name }: { readonly domain: string; readonly name: string },
+  caller: Caller,
+): Promise<void> {
+  const { domainId, id } = await getClass(ctx, { domain, name })
+  if (id === 0) throw new CodedError('nodel_default_class', 'the default class stays')
+  await ctx.db.transaction(async tx => {
+    if (await hasFiles(tx, domainId, id)) {
+      throw new CodedError('class_has_files', `files of ${domain} belong to ${name}`)
+    }
+    await removeClass(tx, domainId, id)
+    await insertAudit(tx, caller, { action: 'class.delete', domainId, detail: { name } })
+  })
+  await ctx.cluster.refresh()
+}
+
+async function getClass(
+  ctx: Context,
+  { domain, name }: { readonly domain: string; readonly name: string },
+): Promise<ClassRow> {
+  if (name === '') throw new CodedError('no_class', 'no class given')
+  const row = findClass(await getConfiguredDomain(ctx, domain), name)
+  if (!row) throw new CodedError('class_not_found', `no class ${JSON.stringify(name)} in ${domain}`)
+  return row
+}
+
+function checkClass({ name, mindevcount, replpolicy }: { name: string } & ClassChange): void {
+  if (name === '') throw new CodedError('no_class', 'no class given')
+  if (mindevcount !== undefined && !(mindevcount >= 1)) {
+    throw new CodedError('invalid_mindevcount', 'mindevcount is at least 1')
+  }
+  if (replpolicy !== undefined && !parsePolicy(replpolicy)) {
+    throw new CodedError('invalid_replpolicy', `unknown policy ${JSON.stringify(replpolicy)}`)
+  }
+}

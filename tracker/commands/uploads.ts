@@ -1,0 +1,266 @@
+/** Open, commit and abandon an upload, as the HTTP API does it: with receipts of the nodes. */
+import { CodedError } from '../../common/errors.ts'
+import { checkKey } from '../../common/keys.ts'
+import type { CommitUpload, Durability, Metadata } from '../../common/protocol.ts'
+import { checkReceipt, parseReceipt } from '../../common/signing.ts'
+import type { Context } from '../cluster/context.ts'
+import { copyReplica, readableSources } from '../cluster/copy.ts'
+import { numberSetting } from '../cluster/snapshot.ts'
+import type { Device } from '../policy/device.ts'
+import { copiesFor, reachableTarget } from '../policy/durability.ts'
+import { placeNewFile } from '../policy/placement.ts'
+import type { Caller } from '../store/audit.ts'
+import { fileKey, type FileId } from '../store/files.ts'
+import {
+  abandonUpload as abandonRow,
+  commitUpload as commitRow,
+  findUpload,
+  insertUpload,
+  type UploadRow,
+} from '../store/uploads.ts'
+import { getClassOf, getDomain, getUploadClass } from './lookup.ts'
+import { checkMetadata } from './metadata.ts'
+
+/** Devices beyond the copies wanted that a client may turn to when one fails. */
+const spares = 3
+
+export interface OpenArgs {
+  readonly domain: string
+  readonly key: Buffer
+  readonly class: string
+  readonly size?: number
+  readonly contentType?: string
+  readonly metadata?: Metadata
+  readonly durability: Durability
+}
+
+export interface Opened extends FileId {
+  /** How many targets to write at once. */
+  readonly copies: number
+  readonly targets: { readonly device: Device; readonly url: string }[]
+  readonly expiresAt: Date
+}
+
+/**
+ * Opens an upload: picks devices, notes them, and signs where to PUT. Throws unreg_domain, no_key,
+ * key_too_long, unreg_class, bad_metadata, or no_devices when the durability cannot be reached now.
+ */
+export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> {
+  const domain = await getDomain(ctx, args.domain)
+  checkKey(args.key)
+  const classRow = await getUploadClass(ctx, domain, args.class)
+  checkMetadata(args)
+  const all = ctx.cluster.devices()
+  const target = reachableTarget(all, copiesFor(args.durability, classRow.mindevcount))
+  const devices = chooseDevices(ctx, args.size ?? 0).slice(0, target.copies + spares)
+  const hosts = new Set(devices.map(device => device.host.id)).size
+  if (devices.length < target.copies || hosts < target.hosts) {
+    throw new CodedError(
+      'no_devices',
+      devices.length === 0
+        ? 'no device takes new files now'
+        : `${args.durability} needs ${target.copies} devices on ${target.hosts} hosts; now there are ${devices.length} on ${hosts}`,
+    )
+  }
+  const file = fileKey(domain.id, args.key)
+  const fid = await ctx.fids.next()
+  const seconds = numberSetting(ctx.cluster.snapshot, 'upload_seconds')
+  const expiresAt = await insertUpload(ctx.lazyDb, {
+    ...file,
+    fid,
+    classId: classRow.id,
+    size: args.size ?? null,
+    devids: devices.map(device => device.devid),
+    durability: args.durability,
+    contentType: args.contentType ?? null,
+    metadata: args.metadata ?? null,
+    seconds,
+  })
+  if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
+  const targets = devices.flatMap(device => {
+    const url = ctx.urls.replica({ devid: device.devid, fid }, { method: 'PUT', seconds })
+    return url === undefined ? [] : { device, url }
+  })
+  return { fid, slot: file.slot, copies: target.copies, targets, expiresAt }
+}
+
+/** The devices that a new file of `size` bytes may go to, best first, spread over hosts. */
+export function chooseDevices(ctx: Context, size: number): Device[] {
+  const reserve = numberSetting(ctx.cluster.snapshot, 'min_free_space_mb') * 1024 * 1024
+  return placeNewFile(ctx.cluster.devices(), { size, reserve }, ctx.random)
+}
+
+export type CommitArgs = CommitUpload & { readonly domain: string; readonly upload: FileId }
+
+/** A copy that a node vouches for. */
+interface Verified {
+  readonly devid: number
+  readonly size: number
+  readonly sha256: string | undefined
+}
+
+/**
+ * Makes an upload the content of its key. Asked again, it answers the same. A refused commit leaves
+ * the upload open. Throws no_upload, bad_receipt, size_mismatch, checksum_mismatch,
+ * size_verify_error or not_enough_copies.
+ */
+export async function commitUpload(
+  ctx: Context,
+  args: CommitArgs,
+  caller: Caller,
+): Promise<UploadRow> {
+  const upload = await getUpload(ctx, args)
+  if (upload.answer) return upload
+  if (upload.expired) throw noUpload()
+  const copies = await Promise.all(args.copies.map(copy => verifyCopy(ctx, upload, copy)))
+  const content = agreedContent(upload, args, copies)
+  const classRow = getClassOf(ctx, upload)
+  const wanted = copiesFor(upload.durability, classRow.mindevcount)
+  const target = reachableTarget(ctx.cluster.devices(), wanted)
+  const devids = new Set(copies.map(copy => copy.devid))
+  if (args.makeCopies) await makeCopies(ctx, { upload, ...content, devids, target })
+  if (devids.size < target.copies || countHosts(ctx, devids) < target.hosts) {
+    throw new CodedError(
+      'not_enough_copies',
+      `${upload.durability} needs ${target.copies} copies on ${target.hosts} hosts; there are ${devids.size} on ${countHosts(ctx, devids)}`,
+    )
+  }
+  const replicate = devids.size < classRow.mindevcount
+  const committed = await commitRow(ctx.db, {
+    upload,
+    file: fileKey(upload.domainId, upload.key),
+    answer: {
+      size: content.size,
+      ...(content.sha256 ? { sha256: content.sha256 } : {}),
+      devids: [...devids],
+      copies: devids.size,
+      ...(target.reduced ? { reduced: target.reduced } : {}),
+    },
+    checksum: null,
+    replicate,
+    graceSeconds: numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds'),
+    caller,
+  })
+  if (committed && replicate) ctx.wake('replicate')
+  // Whoever closed it, the row now holds the answer; without one it ran out in between.
+  const closed = await getUpload(ctx, args)
+  if (!closed.answer) throw noUpload()
+  return closed
+}
+
+/**
+ * Gives an upload up and has its bytes deleted soon: whoever does that has ended its PUTs.
+ * Throws no_upload.
+ */
+export async function abandonUpload(
+  ctx: Context,
+  args: { readonly domain: string; readonly upload: FileId },
+): Promise<void> {
+  const upload = await getUpload(ctx, args)
+  const graceSeconds = numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds')
+  if (!(await abandonRow(ctx.db, upload, graceSeconds))) throw noUpload()
+}
+
+async function getUpload(
+  ctx: Context,
+  { domain, upload }: { readonly domain: string; readonly upload: FileId },
+): Promise<UploadRow> {
+  const { id } = await getDomain(ctx, domain)
+  const row = await findUpload(ctx.db, upload)
+  if (row?.domainId !== id) throw noUpload()
+  return row
+}
+
+const noUpload = (): CodedError =>
+  new CodedError('no_upload', 'no such upload, or it is not open any more')
+
+async function verifyCopy(
+  ctx: Context,
+  { fid, devids }: UploadRow,
+  { devid, receipt }: CommitUpload['copies'][number],
+): Promise<Verified> {
+  const refused = new CodedError('bad_receipt', `no valid receipt of device ${devid}`)
+  if (!devids.includes(devid)) throw refused
+  const device = ctx.cluster.snapshot.devices.get(devid)
+  const host = device && ctx.cluster.snapshot.hosts.get(device.hostId)
+  if (!host) throw refused
+  if (receipt !== undefined) {
+    const told = parseReceipt(receipt)
+    if (told?.fid !== fid || told.devid !== devid) throw refused
+    if (!checkReceipt(ctx.urls.keysOf(host), receipt)) throw refused
+    return { devid, size: told.size, sha256: told.sha256 }
+  }
+  // A foreign node gives no receipts: its word is the file's length.
+  const url = ctx.urls.replica({ devid, fid }, { method: 'GET', seconds: 60 })
+  const found = url === undefined ? undefined : await ctx.storage.head(url)
+  if (!found) throw new CodedError('size_verify_error', `device ${devid} has no such file`)
+  return { devid, size: found.size, sha256: undefined }
+}
+
+function agreedContent(
+  upload: UploadRow,
+  args: CommitUpload,
+  copies: readonly Verified[],
+): { size: number; sha256: string | undefined } {
+  const [first] = copies
+  if (!first) throw new CodedError('not_enough_copies', 'no copy was named')
+  for (const { devid, size } of copies) {
+    const expected = args.size ?? upload.size ?? first.size
+    if (size !== expected || size !== (upload.size ?? size)) {
+      throw new CodedError('size_mismatch', `device ${devid} has ${size} bytes, not ${expected}`)
+    }
+  }
+  // A foreign node does not tell; nothing is known against its copy.
+  const sha256 = args.sha256 ?? copies.find(copy => copy.sha256 !== undefined)?.sha256
+  for (const copy of copies) {
+    if (copy.sha256 !== undefined && copy.sha256 !== sha256) {
+      throw new CodedError('checksum_mismatch', `device ${copy.devid} has other bytes`)
+    }
+  }
+  return { size: first.size, sha256 }
+}
+
+function countHosts(ctx: Context, devids: ReadonlySet<number>): number {
+  const hosts = [...devids].map(devid => ctx.cluster.snapshot.devices.get(devid)?.hostId)
+  return new Set(hosts).size
+}
+
+/**
+ * Adds to `devids` the devices that got a copy, until the target is reached or none is left. Only
+ * offered devices are used: should the commit not come about, the upload's end cleans them up.
+ */
+async function makeCopies(
+  ctx: Context,
+  {
+    upload,
+    size,
+    sha256,
+    devids,
+    target,
+  }: {
+    upload: UploadRow
+    size: number
+    sha256: string | undefined
+    devids: Set<number>
+    target: { copies: number; hosts: number }
+  },
+): Promise<void> {
+  const tried = new Set(devids)
+  const { fid } = upload
+  while (devids.size < target.copies || countHosts(ctx, devids) < target.hosts) {
+    const left = chooseDevices(ctx, size).filter(
+      ({ devid }) => upload.devids.includes(devid) && !tried.has(devid),
+    )
+    const usedHosts = new Set([...devids].map(devid => ctx.cluster.device(devid)?.host.id))
+    const to = left.find(device => !usedHosts.has(device.host.id)) ?? left[0]
+    const [from] = readableSources(ctx, [...devids])
+    if (!to || !from) return
+    tried.add(to.devid)
+    try {
+      await copyReplica(ctx, { fid, size, sha256 }, { from: from.devid, to: to.devid })
+      devids.add(to.devid)
+    } catch (err) {
+      ctx.log.warn({ err, fid, devid: to.devid }, 'copy before commit failed')
+    }
+  }
+}

@@ -1,0 +1,46 @@
+import Type from 'typebox'
+import { LogLevel } from '../common/log.ts'
+
+/** What stands before a setting's name in the environment. */
+export const envPrefix = 'OMG_TRACKER_'
+
+/** Settings of a tracker. Cluster-wide settings live in the database, not here. */
+export const TrackerConfig = Type.Object({
+  databaseUrl: Type.String({
+    description: 'Postgres, 15 or newer',
+    minLength: 1,
+    env: 'DATABASE_URL',
+  }),
+  httpListen: Type.String({
+    description: 'HOST:PORT of the HTTP API',
+    default: '127.0.0.1:7002',
+  }),
+  wireListen: Type.String({
+    description: 'HOST:PORT of the MogileFS line protocol, which has no authentication',
+    default: '127.0.0.1:7001',
+  }),
+  wireAllow: Type.String({
+    description:
+      'addresses that may use the line protocol: ADDRESS or ADDRESS/BITS, comma-separated',
+    default: '',
+  }),
+  secret: Type.String({
+    description: 'the cluster secret, 32 bytes or more, from which the keys of all nodes follow',
+    secret: true,
+  }),
+  previousSecret: Type.Optional(
+    Type.String({ description: 'the secret before, while it is being replaced', secret: true }),
+  ),
+  adminToken: Type.Optional(
+    Type.String({
+      description: 'an admin token to make sure of at the start, 32 bytes or more',
+      secret: true,
+    }),
+  ),
+  open: Type.Boolean({
+    description: 'hand out plain URLs on the line protocol, as MogileFS does',
+    default: false,
+  }),
+  logLevel: LogLevel,
+})
+export type TrackerConfig = Type.Static<typeof TrackerConfig>

@@ -1,0 +1,10 @@
+import type { Random } from './placement.ts'
+
+/** Seconds between tries, by how often it failed: MogileFS's ladder. */
+const ladder = [15, 60, 300, 1800, 3600, 7200, 14400, 28800, 86400]
+
+/** Seconds to wait after the `attempts`-th try failed (counted from 1), with a fifth of jitter. */
+export function retrySeconds(attempts: number, random: Random): number {
+  const base = ladder[Math.min(Math.max(attempts, 1), ladder.length) - 1] ?? 86400
+  return Math.trunc(base * (0.8 + 0.4 * random()))
+}

@@ -1,0 +1,143 @@
+/** Domains and their classes. Every domain has its default class, id 0, as a row from the start. */
+import type { Db } from './db.ts'
+
+export type Hashtype = 'NONE' | 'MD5' | 'SHA-1'
+
+export interface ClassRow {
+  domainId: number
+  id: number
+  name: string
+  mindevcount: number
+  /** null: MultipleHosts(). */
+  replpolicy: string | null
+  hashtype: Hashtype
+  ackCopies: number
+}
+
+export interface DomainRow {
+  id: number
+  name: string
+}
+
+/** What may be changed of a class; what is absent stays. */
+export interface ClassChange {
+  readonly mindevcount?: number
+  readonly replpolicy?: string
+  readonly hashtype?: Hashtype
+  readonly ackCopies?: number
+}
+
+/** MogileFS's numbers for the algorithms. */
+const hashtypeIds: Readonly<Record<Hashtype, number | null>> = { NONE: null, MD5: 1, 'SHA-1': 2 }
+
+const hashtypeName = (id: number | null): Hashtype =>
+  id === 1 ? 'MD5' : id === 2 ? 'SHA-1' : 'NONE'
+
+export async function listDomains(db: Db): Promise<DomainRow[]> {
+  const { rows } = await db.query<DomainRow>({
+    name: 'domains.list',
+    text: 'select id, name from domain order by name',
+  })
+  return rows
+}
+
+export async function listClasses(db: Db): Promise<ClassRow[]> {
+  const { rows } = await db.query<Omit<ClassRow, 'hashtype'> & { hashtypeId: number | null }>({
+    name: 'domains.list_classes',
+    text: `
+      select domain_id as "domainId", id, name, mindevcount, replpolicy,
+        hashtype as "hashtypeId", ack_copies as "ackCopies"
+      from class order by domain_id, id`,
+  })
+  return rows.map(({ hashtypeId, ...row }) => ({ ...row, hashtype: hashtypeName(hashtypeId) }))
+}
+
+/** Creates a domain with its default class and returns its id. Throws a unique violation. */
+export async function insertDomain(db: Db, name: string): Promise<number> {
+  const { rows } = await db.query<{ id: number }>({
+    name: 'domains.insert',
+    text: `
+      with added as (
+        insert into domain (name) values ($1) returning id
+      )
+      insert into class (domain_id, id, name) select id, 0, 'default' from added
+      returning domain_id as id`,
+    values: [name],
+  })
+  return rows[0]!.id
+}
+
+/** Removes a domain and its classes; the caller has made sure that nothing is left in it. */
+export async function removeDomain(db: Db, id: number): Promise<void> {
+  await db.query({ name: 'domains.remove', text: 'delete from domain where id = $1', values: [id] })
+}
+
+/** True when any file or open upload belongs to the domain, and to the class when one is given. */
+export async function hasFiles(db: Db, domainId: number, classId?: number): Promise<boolean> {
+  const { rows } = await db.query<{ found: boolean }>({
+    name: 'domains.has_files',
+    text: `
+      select exists (
+          select from file where domain_id = $1 and ($2::int is null or class_id = $2)
+        ) or exists (
+          select from upload
+          where domain_id = $1 and ($2::int is null or class_id = $2) and committed_at is null
+        ) as found`,
+    values: [domainId, classId ?? null],
+  })
+  return rows[0]!.found
+}
+
+/** Creates a class. Throws a unique violation. */
+export async function insertClass(
+  db: Db,
+  { domainId, name, ...change }: { domainId: number; name: string } & ClassChange,
+): Promise<void> {
+  await db.query({
+    name: 'domains.insert_class',
+    text: `
+      insert into class (domain_id, id, name, mindevcount, replpolicy, hashtype, ack_copies)
+      select $1, coalesce(max(id), 0) + 1, $2, $3, $4, $5, $6 from class where domain_id = $1`,
+    values: [
+      domainId,
+      name,
+      change.mindevcount ?? 2,
+      change.replpolicy ?? null,
+      hashtypeIds[change.hashtype ?? 'NONE'],
+      change.ackCopies ?? 1,
+    ],
+  })
+}
+
+export async function updateClass(
+  db: Db,
+  { domainId, id, ...change }: { domainId: number; id: number } & ClassChange,
+): Promise<void> {
+  await db.query({
+    name: 'domains.update_class',
+    text: `
+      update class set
+        mindevcount = coalesce($3, mindevcount),
+        replpolicy = coalesce($4, replpolicy),
+        hashtype = case when $5 then $6::smallint else hashtype end,
+        ack_copies = coalesce($7, ack_copies)
+      where domain_id = $1 and id = $2`,
+    values: [
+      domainId,
+      id,
+      change.mindevcount ?? null,
+      change.replpolicy ?? null,
+      change.hashtype !== undefined,
+      hashtypeIds[change.hashtype ?? 'NONE'],
+      change.ackCopies ?? null,
+    ],
+  })
+}
+
+export async function removeClass(db: Db, domainId: number, id: number): Promise<void> {
+  await db.query({
+    name: 'domains.remove_class',
+    text: 'delete from class where domain_id = $1 and id = $2',
+    values: [domainId, id],
+  })
+}

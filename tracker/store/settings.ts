@@ -1,0 +1,28 @@
+/** Cluster-wide settings: names and texts. */
+import type { Db } from './db.ts'
+
+export async function listSettings(db: Db): Promise<{ name: string; value: string }[]> {
+  const { rows } = await db.query<{ name: string; value: string }>({
+    name: 'settings.list',
+    text: 'select name, value from setting order by name',
+  })
+  return rows
+}
+
+export async function putSetting(db: Db, name: string, value: string): Promise<void> {
+  await db.query({
+    name: 'settings.put',
+    text: `
+      insert into setting (name, value) values ($1, $2)
+      on conflict (name) do update set value = excluded.value`,
+    values: [name, value],
+  })
+}
+
+export async function removeSetting(db: Db, name: string): Promise<void> {
+  await db.query({
+    name: 'settings.remove',
+    text: 'delete from setting where name = $1',
+    values: [name],
+  })
+}

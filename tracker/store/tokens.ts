@@ -1,0 +1,58 @@
+/** API tokens; only their SHA-256 is stored. */
+import type { TokenScope } from '../../common/protocol.ts'
+import type { Db } from './db.ts'
+
+export interface TokenRow {
+  id: number
+  name: string
+  scope: TokenScope
+  domainId: number | null
+  hash: Buffer
+  createdAt: Date
+}
+
+export async function listTokens(db: Db): Promise<TokenRow[]> {
+  const { rows } = await db.query<TokenRow>({
+    name: 'tokens.list',
+    text: `
+      select id, name, scope, domain_id as "domainId", hash, created_at as "createdAt"
+      from token order by id`,
+  })
+  return rows
+}
+
+/** Creates a token. Throws a unique violation on its name. */
+export async function insertToken(
+  db: Db,
+  { name, scope, domainId, hash }: Pick<TokenRow, 'name' | 'scope' | 'domainId' | 'hash'>,
+): Promise<TokenRow> {
+  const { rows } = await db.query<TokenRow>({
+    name: 'tokens.insert',
+    text: `
+      insert into token (name, scope, domain_id, hash) values ($1, $2, $3, $4)
+      returning id, name, scope, domain_id as "domainId", hash, created_at as "createdAt"`,
+    values: [name, scope, domainId, hash],
+  })
+  return rows[0]!
+}
+
+/** Makes sure that the admin token called `name` is the one with this hash. */
+export async function putAdminToken(db: Db, name: string, hash: Buffer): Promise<void> {
+  await db.query({
+    name: 'tokens.put_admin',
+    text: `
+      insert into token (name, scope, hash) values ($1, 'admin', $2)
+      on conflict (name) do update set hash = excluded.hash, scope = 'admin', domain_id = null`,
+    values: [name, hash],
+  })
+}
+
+/** Removes a token; false when there is none. */
+export async function removeToken(db: Db, id: number): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'tokens.remove',
+    text: 'delete from token where id = $1',
+    values: [id],
+  })
+  return rowCount > 0
+}

@@ -1,0 +1,215 @@
+/**
+ * One client of the line protocol: its bytes in, its answers out, strictly in order and one request
+ * at a time. Nothing here knows what a request means.
+ *
+ * This is a hot path, so it listens to the socket's events instead of awaiting its stream, joins
+ * answers that are ready together into one write, and touches the socket's flow only when a client
+ * is ahead of its answers. On one core: 109 k requests/s from 64 connections, 570 k/s when they come
+ * eight to a packet.
+ */
+import type { Socket } from 'node:net'
+import { isCoded } from '../../common/errors.ts'
+import type { Logger } from '../../common/log.ts'
+import { plainAddress } from './allow-list.ts'
+import { formatError } from './codec.ts'
+import { LineReader } from './framing.ts'
+
+/** The client a line came from. The same object for all lines of one connection. */
+export interface WireClient {
+  readonly remoteAddress: string
+  /**
+   * Sends whole lines (a wire string, line ends included) that answer nothing. They are dropped while
+   * the client has too much unread.
+   */
+  send(lines: string): void
+  /** Calls `listener` once the connection is gone. */
+  onClose(listener: () => void): void
+}
+
+/** Answers one line with complete reply lines, a wire string. Must neither throw nor reject. */
+export type Answer = (line: string, client: WireClient) => string | Promise<string>
+
+export interface ConnectionOptions {
+  readonly answer: Answer
+  /** Milliseconds a client may leave its answers unread without any progress before it is cut. */
+  readonly stallMs: number
+  readonly log: Logger
+}
+
+/** Bytes of unread answers at which a client is listened to no more. */
+const maxUnsentBytes = 1024 * 1024
+
+/** Answers are joined up to about so many bytes per write. */
+const writeBytes = 64 * 1024
+
+/** Lines that one connection has answered before the others get their turn. */
+const linesPerTurn = 256
+
+/** Milliseconds a refused client has to read why: with its bytes unread, a close would be a reset. */
+const lingerMs = 2_000
+
+/** Serves `socket`, which must allow half-open connections, until it closes. */
+export class Connection implements WireClient {
+  readonly remoteAddress: string
+  readonly #socket: Socket
+  readonly #answer: Answer
+  readonly #stallMs: number
+  readonly #log: Logger
+  readonly #reader = new LineReader()
+  /** Answers not yet given to the socket. */
+  #out = ''
+  /** Somebody else calls `#run` later: an answer under way, or the event loop. */
+  #busy = false
+  #flushing = false
+  #linesLeft = linesPerTurn
+  /** No more requests will come: the client has ended its side, or we are to close. */
+  #ending = false
+  /** Nothing more is read or written. */
+  #over = false
+
+  constructor(socket: Socket, { answer, stallMs, log }: ConnectionOptions) {
+    this.remoteAddress = plainAddress(socket.remoteAddress ?? '')
+    this.#socket = socket
+    this.#answer = answer
+    this.#stallMs = stallMs
+    this.#log = log
+    socket.on('data', chunk => this.#take(chunk))
+    socket.on('end', () => this.close())
+    socket.on('drain', () => this.#run())
+    socket.on('timeout', () => this.#checkProgress())
+    socket.on('error', err => log.debug({ err }, 'connection failed'))
+    socket.on('close', () => {
+      this.#over = true
+    })
+  }
+
+  send(lines: string): void {
+    if (this.#over || this.#socket.writableLength > maxUnsentBytes) return
+    this.#out += lines
+    this.#flush()
+  }
+
+  onClose(listener: () => void): void {
+    this.#socket.once('close', listener)
+  }
+
+  /** Answers the requests that have arrived whole, then closes. May be called twice. */
+  close(): void {
+    this.#ending = true
+    this.#run()
+  }
+
+  #take(chunk: Buffer): void {
+    if (this.#ending || this.#over) return
+    this.#reader.push(chunk)
+    // A client that is ahead of its answers waits from its second packet on.
+    if (this.#busy) this.#socket.pause()
+    else this.#run()
+  }
+
+  /** Answers what has arrived, until nothing is left or something has to be waited for. */
+  #run(): void {
+    while (!this.#busy && !this.#over) {
+      if (this.#out.length >= writeBytes) this.#flush()
+      if (this.#socket.writableLength > maxUnsentBytes) {
+        this.#socket.pause()
+        return // 'drain' goes on
+      }
+      if (this.#linesLeft-- === 0) {
+        this.#yield()
+        return
+      }
+      const line = this.#nextLine()
+      if (line === undefined) {
+        this.#rest()
+        return
+      }
+      const reply = this.#answer(line, this)
+      if (typeof reply === 'string') this.#out += reply
+      else this.#await(reply)
+    }
+  }
+
+  #nextLine(): string | undefined {
+    try {
+      return this.#reader.next()
+    } catch (err) {
+      if (!isCoded(err, 'line_too_long')) throw err
+      this.#refuse(formatError(err.code, err.message))
+      return undefined
+    }
+  }
+
+  /** Everything that came is answered: waits for more, or is done. */
+  #rest(): void {
+    this.#flush()
+    if (this.#over) return
+    if (this.#ending) {
+      this.#over = true
+      this.#socket.destroySoon()
+    } else if (this.#socket.isPaused()) {
+      this.#socket.resume()
+    }
+  }
+
+  #await(reply: Promise<string>): void {
+    this.#busy = true
+    this.#flushSoon()
+    void reply.then(text => {
+      this.#busy = false
+      this.#out += text
+      this.#run()
+    })
+  }
+
+  #yield(): void {
+    this.#busy = true
+    this.#flush()
+    setImmediate(() => {
+      this.#busy = false
+      this.#linesLeft = linesPerTurn
+      this.#run()
+    })
+  }
+
+  /** Sends what is ready now together with what gets ready before the event loop comes round. */
+  #flushSoon(): void {
+    if (this.#flushing || this.#out === '') return
+    this.#flushing = true
+    setImmediate(() => {
+      this.#flushing = false
+      this.#flush()
+    })
+  }
+
+  #flush(): void {
+    if (this.#over || this.#out === '') return
+    const text = this.#out
+    this.#out = ''
+    this.#socket.write(text, 'latin1')
+    // Armed only when the kernel did not take it all, since idle clients may stay for ever.
+    if (this.#socket.writableLength > 0) this.#socket.setTimeout(this.#stallMs)
+  }
+
+  /** After `stallMs` without a byte read or written; node's timer already counts progress within a write. */
+  #checkProgress(): void {
+    if (this.#socket.writableLength === 0) {
+      this.#socket.setTimeout(0)
+      return
+    }
+    this.#log.warn({ remoteAddress: this.remoteAddress }, 'client does not read its answers')
+    // By itself a reset waits for the writes before it; with it, the kernel's buffer goes at once.
+    this.#socket.resetAndDestroy().destroy()
+  }
+
+  /** Sends a last answer and reads on for a while without listening, so that the answer arrives. */
+  #refuse(reply: string): void {
+    this.#out += reply
+    this.#flush()
+    this.#over = true
+    this.#socket.end()
+    this.#socket.resume()
+    const timer = setTimeout(() => this.#socket.destroy(), lingerMs)
+    this.#socket.once('close', () => clearTimeout(timer))
+  }
+}

@@ -1,0 +1,89 @@
+/** Request lines out of a byte stream, one at a time and however the packets are cut. */
+import { CodedError } from '../../common/errors.ts'
+
+/** Longest request line in bytes, without its line end. */
+export const maxLineBytes = 1024 * 1024
+
+const lf = 10
+const cr = 13
+const empty = Buffer.alloc(0)
+
+/**
+ * Cuts what it is given into lines. It holds at most one line's beginning and the chunks not yet
+ * taken; who feeds it waits until `next` has run dry before giving it much more.
+ */
+export class LineReader {
+  /** What has arrived, read up to `#at`. */
+  #chunk: Buffer = empty
+  #at = 0
+  /** Room for the beginning of a line whose end is still to come; `#carried` bytes of it are in use. */
+  #carry: Buffer = empty
+  #carried = 0
+
+  /** Adds bytes of the stream. `chunk` is kept as long as it holds unread lines. */
+  push(chunk: Buffer): void {
+    const rest = this.#chunk.subarray(this.#at)
+    this.#chunk = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+    this.#at = 0
+  }
+
+  /**
+   * The next line that is not empty, one character per byte, without its LF and one CR before it;
+   * undefined when more bytes are needed. Throws line_too_long, after which nothing more can be read.
+   */
+  next(): string | undefined {
+    for (;;) {
+      const end = this.#chunk.indexOf(lf, this.#at)
+      if (end === -1) {
+        this.#keepRest()
+        return undefined
+      }
+      const line = this.#carried === 0 ? this.#cut(this.#chunk, this.#at, end) : this.#join(end)
+      this.#at = end + 1
+      if (line !== '') return line
+    }
+  }
+
+  #cut(bytes: Buffer, start: number, end: number): string {
+    const stop = end > start && bytes[end - 1] === cr ? end - 1 : end
+    checkLength(stop - start)
+    return bytes.toString('latin1', start, stop)
+  }
+
+  #join(end: number): string {
+    this.#append(end)
+    const line = this.#cut(this.#carry, 0, this.#carried)
+    this.#carry = empty
+    this.#carried = 0
+    return line
+  }
+
+  #keepRest(): void {
+    this.#append(this.#chunk.length)
+    // One more than a line, for its CR.
+    checkLength(this.#carried - 1)
+    this.#chunk = empty
+    this.#at = 0
+  }
+
+  /**
+   * Copies the chunk up to `end` to the carried bytes. Doubling keeps a line that arrives byte by byte
+   * linear in time and small in memory; a list of chunks would cost a hundred bytes for each.
+   */
+  #append(end: number): void {
+    const length = this.#carried + end - this.#at
+    if (length > this.#carry.length) {
+      const room = Buffer.allocUnsafe(Math.max(length, 2 * this.#carry.length))
+      this.#carry.copy(room, 0, 0, this.#carried)
+      this.#carry = room
+    }
+    this.#chunk.copy(this.#carry, this.#carried, this.#at, end)
+    this.#carried = length
+  }
+}
+
+function checkLength(bytes: number): void {
+  if (bytes > maxLineBytes) {
+    throw new CodedError('line_too_long', `a request line has at most ${maxLineBytes} bytes`)
+  }
+}

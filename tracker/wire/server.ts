@@ -1,0 +1,178 @@
+/**
+ * The line protocol's port, 7001: accepts MogileFS clients and hands their requests on. It has no
+ * authentication, as clients in the field know none, so it tells friend from stranger by address.
+ */
+import { once } from 'node:events'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import type { Address } from '../../common/config.ts'
+import type { Service } from '../../common/daemon.ts'
+import { isCoded, protocolText, type ErrorCode } from '../../common/errors.ts'
+import type { Logger } from '../../common/log.ts'
+import { parseAllowList, plainAddress } from './allow-list.ts'
+import { formatError, isConsoleLine, parseLine, type ParsedLine } from './codec.ts'
+import { Connection, type Answer, type WireClient } from './connection.ts'
+
+/** One command of a client. */
+export interface WireRequest extends ParsedLine {
+  /** The client's, IPv4 where it is one. */
+  readonly remoteAddress: string
+}
+
+export interface WireServerOptions {
+  readonly listen: Address
+  /**
+   * Answers a request with the line that `formatOk` made. A CodedError thrown becomes its `ERR` line,
+   * anything else thrown is logged and becomes `ERR failure`.
+   */
+  readonly handle: (request: WireRequest) => Promise<string> | string
+  /**
+   * Answers an admin console line (it begins with `!`) with lines up to and including the lone dot,
+   * a wire string. Without it the console has no commands.
+   */
+  readonly console?: (line: string, client: WireClient) => Promise<string> | string
+  /** `ADDRESS` or `ADDRESS/BITS` of those who may connect; empty: all who can reach the listener. */
+  readonly allow?: readonly string[]
+  /** Connections at once; more are closed unanswered. */
+  readonly maxConnections?: number
+  /** Of them, those from one address. */
+  readonly maxConnectionsPerAddress?: number
+  /** Milliseconds a client may leave its answers unread without any progress before it is cut. */
+  readonly stallMs?: number
+  /** Milliseconds that `close` waits for answers under way. */
+  readonly drainMs?: number
+  readonly log: Logger
+}
+
+export interface WireServer extends Service {
+  /** Where it listens; throws before `start` has resolved. */
+  readonly address: Address
+}
+
+/** Milliseconds of silence after which TCP asks whether a client is still there: there is no idle time-out. */
+const keepAliveMs = 60_000
+
+const noCommands = 'The console has no commands here.\r\n.\r\n'
+
+/** Creates the server; it listens once started. Throws ConfigError on an unreadable allow-list. */
+export function createWireServer(options: WireServerOptions): WireServer {
+  const { listen, log, maxConnections = 4096, maxConnectionsPerAddress = 1024 } = options
+  const { stallMs = 120_000, drainMs = 5_000 } = options
+  const allowed = parseAllowList(options.allow ?? [])
+  const answer = createAnswer(options)
+  const connections = new Map<Socket, Connection>()
+  const perAddress = new Map<string, number>()
+  let full = false
+  let closing: Promise<void> | undefined
+
+  // One line until somebody leaves, not one for each that is turned away.
+  const warnFull = (remoteAddress: string): void => {
+    if (!full) log.warn({ remoteAddress }, 'too many connections')
+    full = true
+  }
+
+  const accept = (socket: Socket): void => {
+    const address = plainAddress(socket.remoteAddress ?? '')
+    if (closing || !allowed(address)) {
+      log.debug({ remoteAddress: address }, 'connection refused')
+      socket.destroy()
+      return
+    }
+    const others = perAddress.get(address) ?? 0
+    if (others >= maxConnectionsPerAddress) {
+      warnFull(address)
+      socket.destroy()
+      return
+    }
+    perAddress.set(address, others + 1)
+    connections.set(socket, new Connection(socket, { answer, stallMs, log }))
+    socket.once('close', () => {
+      full = false
+      connections.delete(socket)
+      const left = (perAddress.get(address) ?? 1) - 1
+      if (left === 0) perAddress.delete(address)
+      else perAddress.set(address, left)
+    })
+  }
+
+  const server = createServer(
+    // Half-open: a client may send its requests, end its side, and still read all answers.
+    { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs },
+    accept,
+  )
+  server.maxConnections = maxConnections
+  server.on('drop', dropped => warnFull(plainAddress(dropped?.remoteAddress ?? '')))
+
+  const shutDown = async (): Promise<void> => {
+    const closed = new Promise<void>(resolve => server.close(() => resolve()))
+    for (const connection of connections.values()) connection.close()
+    const deadline = setTimeout(() => {
+      for (const socket of connections.keys()) socket.destroy()
+    }, drainMs)
+    await closed
+    clearTimeout(deadline)
+  }
+
+  return {
+    async start() {
+      server.listen({ host: listen.host, port: listen.port, backlog: 1024 })
+      await once(server, 'listening')
+      server.on('error', err => log.error({ err }, 'listener failed'))
+    },
+    close() {
+      closing ??= shutDown()
+      return closing
+    },
+    get address() {
+      const address = server.address() as AddressInfo | null
+      if (!address) throw new Error('the wire server is not listening')
+      return { host: address.address, port: address.port }
+    },
+  }
+}
+
+type AnswerOptions = Pick<WireServerOptions, 'handle' | 'console' | 'log'>
+
+/** What a line is answered with. Nothing that a handler does wrong gets past it. */
+function createAnswer({ handle, console, log }: AnswerOptions): Answer {
+  const failed = (err: unknown, { command, callid }: ParsedLine): string => {
+    if (isCoded(err)) return errorLine(err.code, err.message, callid)
+    log.error({ err, command }, 'command failed')
+    return errorLine('failure', '', callid)
+  }
+  const consoleFailed = (err: unknown): string => {
+    log.error({ err }, 'console command failed')
+    return 'ERROR: internal error\r\n.\r\n'
+  }
+  const unknown = errorLine('unknown_command', '')
+
+  return (line, client) => {
+    if (isConsoleLine(line)) {
+      if (!console) return noCommands
+      return settled(() => console(line, client), consoleFailed)
+    }
+    const parsed = parseLine(line)
+    if (!parsed) return unknown
+    const { command, args, callid } = parsed
+    const { remoteAddress } = client
+    return settled(
+      () => handle({ command, args, callid, remoteAddress }),
+      err => failed(err, parsed),
+    )
+  }
+}
+
+const errorLine = (code: ErrorCode, message: string, callid?: string): string =>
+  formatError(code, protocolText(code, message), callid)
+
+/** The result of `run`, or of `rescue` where it throws or rejects. */
+function settled(
+  run: () => Promise<string> | string,
+  rescue: (err: unknown) => string,
+): Promise<string> | string {
+  try {
+    const result = run()
+    return typeof result === 'string' ? result : result.catch(rescue)
+  } catch (err) {
+    return rescue(err)
+  }
+}
