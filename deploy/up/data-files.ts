@@ -1,0 +1,80 @@
+/** What `omg up` keeps below its data directory, beside the daemons' own data. */
+import { randomBytes } from 'node:crypto'
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { ConfigError } from '../../common/config.ts'
+
+/** The secret in `file`, made and kept (mode 0600) when there is none. 256 random bits, base64url. */
+export async function keptSecret(file: string): Promise<string> {
+  try {
+    return (await readFile(file, 'utf8')).trim()
+  } catch (err) {
+    if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err
+  }
+  const secret = randomBytes(32).toString('base64url')
+  await writeSecret(file, secret)
+  return secret
+}
+
+/** Writes a file that only its owner may read, whole or not at all. */
+export async function writeSecret(file: string, secret: string): Promise<void> {
+  const temporary = `${file}.${process.pid}.tmp`
+  const handle = await open(temporary, 'w', 0o600)
+  try {
+    await handle.writeFile(`${secret}\n`)
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+  await rename(temporary, file)
+}
+
+/** Where the devices of the hosts lie: `<data>/node1/dev1`, … Makes what is missing. */
+export async function makeDevices(
+  data: string,
+  { hosts, devices }: { hosts: number; devices: number },
+): Promise<{ name: string; root: string; devids: number[] }[]> {
+  const layout = Array.from({ length: hosts }, (_, h) => ({
+    name: `node${h + 1}`,
+    root: join(data, `node${h + 1}`),
+    devids: Array.from({ length: devices }, (__, d) => h * devices + d + 1),
+  }))
+  for (const { root, devids } of layout) {
+    for (const devid of devids) await mkdir(join(root, `dev${devid}`), { recursive: true })
+  }
+  return layout
+}
+
+/**
+ * Takes `data` for this process; the returned function gives it back. A process that was killed
+ * leaves its lock behind, which is taken over. Throws ConfigError while another one lives.
+ */
+export async function lockData(data: string): Promise<() => Promise<void>> {
+  const file = join(data, 'omg-up.pid')
+  for (;;) {
+    try {
+      const handle = await open(file, 'wx')
+      await handle.writeFile(`${process.pid}\n`)
+      await handle.close()
+      return () => rm(file, { force: true })
+    } catch (err) {
+      if ((err as NodeJS.ErrnoException).code !== 'EEXIST') throw err
+    }
+    const pid = Number(await readFile(file, 'utf8').catch(() => ''))
+    if (pid > 0 && pid !== process.pid && (await isOmg(pid))) {
+      throw new ConfigError(`--data: ${data} is in use by process ${pid}`)
+    }
+    await rm(file, { force: true })
+  }
+}
+
+/** True when `pid` lives and is a Node process; where that cannot be told, when it lives. */
+async function isOmg(pid: number): Promise<boolean> {
+  try {
+    process.kill(pid, 0)
+  } catch (err) {
+    return (err as NodeJS.ErrnoException).code === 'EPERM'
+  }
+  const command = await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => undefined)
+  return command === undefined || command.includes('node') || command.includes('omg')
+}
