@@ -6,12 +6,10 @@ import { readFileSync, statSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type Type from 'typebox'
 import { Value } from 'typebox/value'
+import { ConfigError } from './address.ts'
 import { minSecretBytes } from './signing.ts'
 
-/** A setting that cannot be used. The message is one line that names it; the exit status is 2. */
-export class ConfigError extends Error {
-  override readonly name = 'ConfigError'
-}
+export * from './address.ts'
 
 export interface ConfigInput {
   readonly args: readonly string[]
@@ -128,29 +126,4 @@ export function describeConfig(schema: Type.TObject, prefix: string): string {
     return `  ${flag.padEnd(28)} ${property.description ?? ''}${fallback}\n${' '.repeat(31)}${variable}`
   })
   return rows.join('\n')
-}
-
-export interface Address {
-  readonly host: string
-  readonly port: number
-}
-
-/** Reads `HOST:PORT`, `[IPV6]:PORT` or `PORT` (loopback). Throws ConfigError naming `setting`. */
-export function parseAddress(setting: string, text: string): Address {
-  const match = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(text)
-  const port = Number(match?.[3])
-  if (!match || port > 65535) {
-    throw new ConfigError(`${setting}: must be HOST:PORT, not ${JSON.stringify(text)}`)
-  }
-  return { host: match[1] ?? match[2] ?? '127.0.0.1', port }
-}
-
-/** `HOST:PORT` as it stands in a URL, IPv6 in brackets. */
-export function formatAddress({ host, port }: Address): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-}
-
-/** True for 127.0.0.0/8, ::1 and `localhost`. */
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)
 }

@@ -354,7 +354,7 @@ export const ClusterStatus = Type.Object({
   version: Type.String(),
   hosts: Type.Array(HostInfo),
   devices: Type.Array(DeviceInfo),
-  files: Type.Integer({ description: 'estimate of the database' }),
+  files: Type.Integer({ description: 'exact for few, an estimate for many' }),
   openUploads: Type.Integer(),
   queues: Type.Object({ replicate: Queue, delete: Queue }),
 })

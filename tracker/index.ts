@@ -3,6 +3,7 @@
  * state) and the work on the replicas: replication, deletion, looking after devices. It promises
  * that what it acknowledged is committed, and that any number of trackers on one database are equal.
  */
+import { setMaxListeners } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import { createStorageClient } from '../client/storage.ts'
 import { checkSecret, formatAddress, parseAddress } from '../common/config.ts'
@@ -16,6 +17,7 @@ import type { TrackerConfig } from './config.ts'
 import { createHttpFront } from './http/server.ts'
 import { openDb, type DbPool } from './store/db.ts'
 import { createFidAllocator } from './store/fids.ts'
+import { createFileFinder } from './store/files.ts'
 import { migrate } from './store/migrate.ts'
 import { putAdminToken } from './store/tokens.ts'
 import { createWireHandler } from './wire/commands.ts'
@@ -55,12 +57,15 @@ export function createTracker(config: TrackerConfig, log: Logger): Tracker {
   const previous = config.previousSecret ? [config.previousSecret] : []
   const loops = new Map<string, Loop>()
   const stop = new AbortController()
+  // Every request that a worker has under way listens to it.
+  setMaxListeners(0, stop.signal)
 
   const base = {
     db,
     lazyDb,
     cluster,
     fids: createFidAllocator(db),
+    findFile: createFileFinder(db),
     urls: createReplicaUrls(cluster, [config.secret, ...previous]),
     storage,
     open: config.open,

@@ -2,6 +2,7 @@ import type { Logger } from '../../common/log.ts'
 import type { StorageClient } from '../../client/storage.ts'
 import type { DbPool } from '../store/db.ts'
 import type { FidAllocator } from '../store/fids.ts'
+import type { createFileFinder } from '../store/files.ts'
 import type { ClusterState } from './state.ts'
 import type { ReplicaUrls } from './urls.ts'
 
@@ -13,6 +14,8 @@ export interface Context {
   readonly lazyDb: DbPool
   readonly cluster: ClusterState
   readonly fids: FidAllocator
+  /** The live file of a key. */
+  readonly findFile: ReturnType<typeof createFileFinder>
   readonly urls: ReplicaUrls
   readonly storage: StorageClient
   /** Nodes take unsigned requests, and the line protocol hands out plain URLs. */

@@ -57,8 +57,8 @@ export class ClusterState {
    */
   refreshAfterMiss(): Promise<void> {
     this.#afterMiss ??= (async () => {
-      const waitMs = this.#refreshedAt + missRefreshMs - performance.now()
-      if (waitMs > 0) await sleep(waitMs)
+      // Also without a wait not in this turn, in which the promise is not yet there to be cleared.
+      await sleep(Math.max(0, this.#refreshedAt + missRefreshMs - performance.now()))
       this.#afterMiss = undefined
       await this.refresh()
     })()

@@ -10,7 +10,6 @@ import type { Caller } from '../store/audit.ts'
 import { isUniqueViolation } from '../store/db.ts'
 import {
   fileKey,
-  findFile,
   listFiles as listRows,
   moveFile,
   removeFile,
@@ -28,7 +27,7 @@ export interface FileRef {
 
 /** A key's row. Throws no_domain, unreg_domain, no_key or unknown_key. */
 export async function statFile(ctx: Context, ref: FileRef): Promise<FileRow> {
-  const file = await findFile(ctx.db, await getFileKey(ctx, ref))
+  const file = await ctx.findFile(await getFileKey(ctx, ref))
   if (!file) throw unknownKey(ref)
   return file
 }

@@ -1,11 +1,11 @@
 /** What goes on in the cluster. */
 import type { Context } from '../cluster/context.ts'
-import { estimateFiles } from '../store/files.ts'
+import { countFiles } from '../store/files.ts'
 import { queueDepths, type QueueDepth } from '../store/jobs.ts'
 import { countOpenUploads } from '../store/uploads.ts'
 
 export interface Status {
-  /** An estimate. */
+  /** Exact for few, an estimate for many. */
   readonly files: number
   readonly openUploads: number
   readonly queues: { readonly replicate: QueueDepth; readonly delete: QueueDepth }
@@ -14,9 +14,9 @@ export interface Status {
 /** Files, open uploads and queues. */
 export async function clusterStatus({ db }: Context): Promise<Status> {
   const [files, openUploads, queues] = await Promise.all([
-    estimateFiles(db),
+    countFiles(db),
     countOpenUploads(db),
     queueDepths(db),
   ])
-  return { files: Math.max(0, files), openUploads, queues }
+  return { files, openUploads, queues }
 }

@@ -1,6 +1,7 @@
 /** Live files: one row per key. Every hot statement names the key's slot. */
 import type { Metadata } from '../../common/protocol.ts'
 import type { Caller } from './audit.ts'
+import { createBatcher } from './batch.ts'
 import type { Db } from './db.ts'
 import { slotOf } from './slot.ts'
 
@@ -43,16 +44,31 @@ const columns = `
   hashtype, checksum, content_type as "contentType", metadata,
   created_at as "createdAt", modified_at as "modifiedAt"`
 
-export async function findFile(
-  db: Db,
-  { domainId, key, slot }: FileKey,
-): Promise<FileRow | undefined> {
-  const { rows } = await db.query<FileRow>({
-    name: 'files.find',
-    text: `select ${columns} from file where domain_id = $1 and key = $2 and slot = $3`,
-    values: [domainId, key, slot],
+/** Most lookups in one statement, and statements under way at once. */
+const lookups = { limit: 200, parallel: 2 }
+
+/** Returns a function that finds the live file of a key; lookups that arrive together share a query. */
+export function createFileFinder(db: Db): (key: FileKey) => Promise<FileRow | undefined> {
+  return createBatcher<FileKey, FileRow | undefined>({
+    ...lookups,
+    async run(keys) {
+      const { rows } = await db.query<FileRow & { at: number }>({
+        name: 'files.find',
+        text: `
+          select wanted.at, ${columns}
+          from unnest($1::int[], $2::bytea[], $3::smallint[])
+            with ordinality as wanted (wanted_domain, wanted_key, wanted_slot, at)
+          join file on domain_id = wanted_domain and key = wanted_key and slot = wanted_slot`,
+        values: [
+          keys.map(({ domainId }) => domainId),
+          keys.map(({ key }) => key),
+          keys.map(({ slot }) => slot),
+        ],
+      })
+      const found = new Map(rows.map(({ at, ...row }) => [at, row]))
+      return keys.map((_, i) => found.get(i + 1))
+    },
   })
-  return rows[0]
 }
 
 /** The live file with this content, whatever its key is called by now. */
@@ -225,11 +241,18 @@ export async function addReplica(
   return rows[0]
 }
 
-/** How many files there are, by the database's own statistics: an estimate, -1 before the first. */
-export async function estimateFiles(db: Db): Promise<number> {
-  const { rows } = await db.query<{ count: number }>({
-    name: 'files.estimate',
-    text: `select reltuples::bigint as count from pg_class where oid = 'file'::regclass`,
+/** Up to this many files are counted; above it the database's own statistics are good enough. */
+const countedFiles = 10_000
+
+/** How many files there are: exact for few, an estimate for many. */
+export async function countFiles(db: Db): Promise<number> {
+  const { rows } = await db.query<{ counted: number; estimated: number }>({
+    name: 'files.count',
+    text: `
+      select (select count(*) from (select from file limit $1) as part) as counted,
+        (select reltuples::bigint from pg_class where oid = 'file'::regclass) as estimated`,
+    values: [countedFiles],
   })
-  return rows[0]?.count ?? 0
+  const { counted, estimated } = rows[0]!
+  return counted < countedFiles ? counted : Math.max(counted, estimated)
 }

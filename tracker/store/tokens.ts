@@ -36,13 +36,17 @@ export async function insertToken(
   return rows[0]!
 }
 
-/** Makes sure that the admin token called `name` is the one with this hash. */
+/** Makes sure that the admin token called `name` is the one with this hash; trackers may do so at once. */
 export async function putAdminToken(db: Db, name: string, hash: Buffer): Promise<void> {
   await db.query({
     name: 'tokens.put_admin',
     text: `
-      insert into token (name, scope, hash) values ($1, 'admin', $2)
-      on conflict (name) do update set hash = excluded.hash, scope = 'admin', domain_id = null`,
+      with kept as (
+        update token set hash = $2, scope = 'admin', domain_id = null where name = $1 returning id
+      )
+      insert into token (name, scope, hash) select $1, 'admin', $2
+      where not exists (select from kept)
+      on conflict do nothing`,
     values: [name, hash],
   })
 }

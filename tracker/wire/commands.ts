@@ -4,6 +4,7 @@ import { CodedError, isCoded } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import type { Caller } from '../store/audit.ts'
+import type { FileRow } from '../store/files.ts'
 import { createClose, createOpen, parseChecksum } from '../commands/close.ts'
 import { listDomains } from '../commands/domains.ts'
 import {
@@ -180,14 +181,7 @@ const handlers: Readonly<Record<string, Handler>> = {
       ['length', file.size],
       ['devcount', file.devids.length],
       ...(args.flag('devices') ? [['devids', file.devids.join(',')] as const] : []),
-      ...(hashtype === 'NONE'
-        ? []
-        : [
-            [
-              'checksum',
-              file.checksum ? `${hashtype}:${file.checksum.toString('hex')}` : 'MISSING',
-            ] as const,
-          ]),
+      ...(hashtype === 'NONE' ? [] : [['checksum', checksumText(file)] as const]),
     ]
   },
 
@@ -289,6 +283,12 @@ const handlers: Readonly<Record<string, Handler>> = {
       }),
     ]
   },
+}
+
+/** A file's digest with the algorithm it was made by, which may no longer be that of its class. */
+function checksumText({ hashtype, checksum }: FileRow): string {
+  if (!checksum) return 'MISSING'
+  return `${hashtype === 2 ? 'SHA-1' : 'MD5'}:${checksum.toString('hex')}`
 }
 
 /** Answers requests with whole reply lines. Throws CodedError for the `ERR` ones. */

@@ -3,28 +3,16 @@ import type { Context } from '../cluster/context.ts'
 import { isDeletable } from '../policy/device.ts'
 import { findFileByFid } from '../store/files.ts'
 import { claimDeletions, deferDeletion, removeDeletion, type DeleteJob } from '../store/jobs.ts'
-import { forEachConcurrently, type Worker } from './loop.ts'
-
-const batch = 100
-const concurrency = 16
+import { createJobWorker, type Worker } from './loop.ts'
 
 export function createDeleteWorker(ctx: Context): Worker {
-  return {
+  return createJobWorker({
     name: 'delete',
-    restMs: 1_000,
-    async pass(signal, log) {
-      const jobs = await claimDeletions(ctx.db, batch)
-      await forEachConcurrently(jobs, concurrency, async job => {
-        try {
-          await handle(ctx, job, signal)
-        } catch (err) {
-          // The claim runs out and the job falls due again.
-          if (!signal.aborted) log.error({ err, fid: job.fid }, 'deletion failed')
-        }
-      })
-      return jobs.length
-    },
-  }
+    batch: 100,
+    concurrency: 16,
+    claim: limit => claimDeletions(ctx.db, limit),
+    handle: (job, signal) => handle(ctx, job, signal),
+  })
 }
 
 async function handle(ctx: Context, job: DeleteJob, signal: AbortSignal): Promise<void> {

@@ -34,14 +34,14 @@ export function startLoop(
       } catch (err) {
         if (!signal.aborted) wlog.error({ err }, 'pass failed')
       }
-      if (did > 0 || woken) continue
+      if (did > 0 || woken || signal.aborted) continue
       alarm = new AbortController()
       const rest = worker.restMs * (0.8 + 0.4 * Math.random())
-      await sleep(rest, undefined, { signal: AbortSignal.any([signal, alarm.signal]) }).catch(
-        () => {},
-      )
+      await sleep(rest, undefined, { signal: alarm.signal }).catch(() => {})
     }
   }
+  // Not AbortSignal.any: in Node 20 a signal that lives on remembers every one made of it.
+  signal.addEventListener('abort', () => alarm.abort(), { once: true })
   return {
     wake() {
       woken = true
@@ -51,15 +51,40 @@ export function startLoop(
   }
 }
 
-/** Handles `items`, at most `limit` at a time. `work` does not reject. */
-export async function forEachConcurrently<T>(
-  items: readonly T[],
-  limit: number,
-  work: (item: T) => Promise<void>,
-): Promise<void> {
-  const queue = items.values()
-  const lane = async (): Promise<void> => {
-    for (const item of queue) await work(item)
+interface JobWorkerOptions<Job> {
+  readonly name: string
+  /** Jobs claimed at once, and handled at once. */
+  readonly batch: number
+  readonly concurrency: number
+  readonly claim: (limit: number) => Promise<Job[]>
+  readonly handle: (job: Job, signal: AbortSignal, log: Logger) => Promise<void>
+}
+
+/** A worker over leased jobs. A job that fails without a verdict falls due again when its lease ends. */
+export function createJobWorker<Job extends { readonly fid: number }>({
+  name,
+  batch,
+  concurrency,
+  claim,
+  handle,
+}: JobWorkerOptions<Job>): Worker {
+  return {
+    name,
+    restMs: 1_000,
+    async pass(signal, log) {
+      const jobs = await claim(batch)
+      const queue = jobs.values()
+      const lane = async (): Promise<void> => {
+        for (const job of queue) {
+          try {
+            await handle(job, signal, log)
+          } catch (err) {
+            if (!signal.aborted) log.error({ err, fid: job.fid }, 'job failed')
+          }
+        }
+      }
+      await Promise.all(Array.from({ length: Math.min(concurrency, jobs.length) }, lane))
+      return jobs.length
+    },
   }
-  await Promise.all(Array.from({ length: Math.min(limit, items.length) }, lane))
 }

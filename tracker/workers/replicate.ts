@@ -13,28 +13,16 @@ import {
   removeReplication,
   type ReplicateJob,
 } from '../store/jobs.ts'
-import { forEachConcurrently, type Worker } from './loop.ts'
-
-const batch = 64
-const concurrency = 8
+import { createJobWorker, type Worker } from './loop.ts'
 
 export function createReplicateWorker(ctx: Context): Worker {
-  return {
+  return createJobWorker({
     name: 'replicate',
-    restMs: 1_000,
-    async pass(signal, log) {
-      const jobs = await claimReplications(ctx.db, batch)
-      await forEachConcurrently(jobs, concurrency, async job => {
-        try {
-          await handle(ctx, job, { signal, log })
-        } catch (err) {
-          // The claim runs out and the job falls due again.
-          if (!signal.aborted) log.error({ err, fid: job.fid }, 'replication failed')
-        }
-      })
-      return jobs.length
-    },
-  }
+    batch: 64,
+    concurrency: 8,
+    claim: limit => claimReplications(ctx.db, limit),
+    handle: (job, signal, log) => handle(ctx, job, { signal, log }),
+  })
 }
 
 interface Work {

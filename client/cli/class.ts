@@ -1,0 +1,103 @@
+/** `omg class`: how the files of a domain are kept. */
+import type { Command } from 'commander'
+import type { ChangeClass, ClassInfo } from '../../common/protocol.ts'
+import { choice, wholeNumber, type Cli } from './command.ts'
+import { UsageError } from './failure.ts'
+import type { ConnectionOptions, Session } from './session.ts'
+import { formatTable, printable } from './text.ts'
+
+interface Options extends ConnectionOptions, ChangeClass {}
+
+/** Adds the commands. */
+export function addClass(program: Command, cli: Cli): void {
+  const group = program
+    .command('class')
+    .alias('classes')
+    .description('how the files of a domain are kept')
+
+  const list = cli.online(group, 'list', 'show those of a domain, or all').alias('ls')
+  list.argument('[DOMAIN]')
+  list.action((domain: string | undefined, options: ConnectionOptions) =>
+    cli.run(list, options, async ({ api, signal, out, json }) => {
+      const domains =
+        domain === undefined
+          ? await api.listDomains({ signal })
+          : [{ name: domain, classes: await api.listClasses(domain, { signal }) }]
+      if (json) return out.json(domain === undefined ? domains : domains[0]?.classes)
+      const rows = domains.flatMap(({ name, classes }) => classes.map(one => rowOf(name, one)))
+      await out.write(classTable(rows))
+    }),
+  )
+
+  const add = withFields(cli.online(group, 'add', 'create one'))
+  add.action((domain: string, name: string, options: Options) =>
+    cli.run(add, options, async session => {
+      const { api, signal } = session
+      const created = await api.createClass(domain, { name, ...fieldsOf(options) }, { signal })
+      await show(domain, created, session)
+    }),
+  )
+
+  const modify = withFields(cli.online(group, 'modify', 'change what is named'))
+  modify.action((domain: string, name: string, options: Options) =>
+    cli.run(modify, options, async session => {
+      const change = fieldsOf(options)
+      if (Object.keys(change).length === 0) throw new UsageError('name what to change')
+      const { api, signal } = session
+      await show(domain, await api.changeClass({ domain, name }, change, { signal }), session)
+    }),
+  )
+
+  const remove = cli
+    .online(group, 'delete', 'remove one that no file has')
+    .alias('rm')
+    .argument('<DOMAIN>')
+    .argument('<CLASS>')
+  remove.action((domain: string, name: string, options: ConnectionOptions) =>
+    cli.run(remove, options, async ({ api, signal, out, json }) => {
+      await api.deleteClass({ domain, name }, { signal })
+      if (json) await out.json({ domain, name })
+      else await out.write(`${printable(domain)} ${printable(name)}  deleted\n`)
+    }),
+  )
+}
+
+function withFields(command: Command): Command {
+  return command
+    .argument('<DOMAIN>')
+    .argument('<CLASS>')
+    .option('--mindevcount <N>', 'copies of each file', wholeNumber(1, 255))
+    .option('--replpolicy <POLICY>', 'where they may lie: MultipleHosts(3)')
+    .addOption(choice('--hashtype <TYPE>', 'checksum that is kept', ['NONE', 'MD5', 'SHA-1']))
+    .option('--ack-copies <N>', 'copies before a MogileFS client is told OK', wholeNumber(1, 16))
+}
+
+const fieldsOf = ({ mindevcount, replpolicy, hashtype, ackCopies }: Options): ChangeClass => ({
+  ...(mindevcount !== undefined && { mindevcount }),
+  ...(replpolicy !== undefined && { replpolicy }),
+  ...(hashtype !== undefined && { hashtype }),
+  ...(ackCopies !== undefined && { ackCopies }),
+})
+
+async function show(domain: string, info: ClassInfo, { out, json }: Session): Promise<void> {
+  if (json) await out.json(info)
+  else await out.write(classTable([rowOf(domain, info)]))
+}
+
+const rowOf = (
+  domain: string,
+  { name, mindevcount, replpolicy, hashtype, ackCopies }: ClassInfo,
+): string[] => [domain, name, String(mindevcount), replpolicy, hashtype, String(ackCopies)]
+
+const classTable = (rows: readonly string[][]): string =>
+  formatTable(
+    [
+      { title: 'DOMAIN' },
+      { title: 'CLASS' },
+      { title: 'COPIES', right: true },
+      { title: 'POLICY' },
+      { title: 'CHECKSUM' },
+      { title: 'ACK', right: true },
+    ],
+    rows,
+  )

@@ -1,0 +1,104 @@
+/** What all commands have in common: how they are declared, how they complain, how they connect. */
+import { Command, InvalidArgumentError, Option } from 'commander'
+import { UsageError } from './failure.ts'
+import { createOutput } from './output.ts'
+import { withSession, type ConnectionOptions, type Host, type Session } from './session.ts'
+
+/** A command line parser that throws CommandLineError where commander would end the process. */
+export class OmgCommand extends Command {
+  override createCommand(name?: string): Command {
+    return new OmgCommand(name)
+  }
+
+  override error(message: string, { code }: { readonly code?: string } = {}): never {
+    const text = message.replace(/^error: /, '').replaceAll('\n', ' ')
+    throw new CommandLineError(text, {
+      command: this,
+      badValue: code === 'commander.invalidArgument',
+    })
+  }
+}
+
+/** A UsageError that knows which command it is about. */
+export class CommandLineError extends UsageError {
+  readonly command: Command
+  /** A value is wrong, and the message says how it should be. */
+  readonly badValue: boolean
+
+  constructor(message: string, { command, badValue }: { command: Command; badValue: boolean }) {
+    super(message)
+    this.command = command
+    this.badValue = badValue
+  }
+}
+
+/** `omg host add`, as the user typed it. */
+export function pathOf(command: Command): string {
+  return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name()
+}
+
+/** How `command` is called, on one line. */
+export const usageOf = (command: Command): string =>
+  `Usage: ${command.createHelp().commandUsage(command)}`
+
+/** Declares commands and runs them. */
+export interface Cli {
+  readonly host: Host
+  /** Adds a command that talks to trackers, with the options that all of those have. */
+  online(parent: Command, nameAndArgs: string, description: string): Command
+  /** Runs the action of such a command. */
+  run(
+    command: Command,
+    options: ConnectionOptions,
+    work: (session: Session) => Promise<void>,
+  ): Promise<void>
+}
+
+/** Adds the options that say which trackers are asked, and with which token. */
+export function addConnectionOptions(command: Command): Command {
+  return command
+    .option('--json', 'print what the API answers, one JSON document a line')
+    .option('--trackers <URL,…>', 'trackers to ask (or OMG_TRACKERS; else http://127.0.0.1:7002)')
+    .option('--token-file <FILE>', 'file with the API token (or OMG_TOKEN; else data/admin-token)')
+}
+
+/** Creates the means for the commands below `program`. */
+export function createCli(host: Host, program: Command): Cli {
+  return {
+    host,
+    online: (parent, nameAndArgs, description) =>
+      addConnectionOptions(parent.command(nameAndArgs).description(description)),
+    run: (command, options, work) =>
+      withSession(
+        {
+          host,
+          out: createOutput(pathOf(command), host),
+          options: { ...program.opts<ConnectionOptions>(), ...options },
+        },
+        work,
+      ),
+  }
+}
+
+/** A parser for options: a whole number within bounds. */
+export function wholeNumber(min: number, max: number): (text: string) => number {
+  return text => {
+    const value = Number(text)
+    if (/^\d{1,15}$/.test(text) && value >= min && value <= max) return value
+    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`)
+  }
+}
+
+/** An option that takes one of a few words. */
+export const choice = (flags: string, description: string, words: readonly string[]): Option =>
+  new Option(flags, `${description}: ${words.join(', ')}`).argParser(oneOf(words))
+
+/** A parser for arguments and options: one of a few words. */
+export function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
+  return text => {
+    const found = words.find(word => word === text)
+    if (found === undefined)
+      throw new InvalidArgumentError(`It must be one of ${words.join(', ')}.`)
+    return found
+  }
+}

@@ -1,0 +1,71 @@
+/** `omg ls`: the keys of a domain. */
+import type { Command } from 'commander'
+import type { FileEntry, PrefixEntry } from '../entries.ts'
+import { parseAddress } from './address.ts'
+import type { Cli } from './command.ts'
+import { fileToJson } from './output.ts'
+import type { ConnectionOptions } from './session.ts'
+import { printableKey } from './text.ts'
+
+interface Options extends ConnectionOptions {
+  readonly long?: boolean
+  readonly recursive?: boolean
+}
+
+/** Lines that are written at once, so that a long listing is not a system call for each. */
+const linesAtOnce = 500
+
+/** Adds the command. */
+export function addLs(program: Command, cli: Cli): void {
+  const command = cli
+    .online(program, 'ls', 'list the keys that begin with PREFIX, up to the next / in them')
+    .argument('<DOMAIN:[PREFIX]>')
+    .option('-l, --long', 'with size in bytes, time, number of copies and class')
+    .option('-r, --recursive', 'all keys, what is below folders too')
+  command.action((address: string, options: Options) =>
+    cli.run(command, options, async ({ client, out, json, signal }) => {
+      const { domain, key: prefix } = parseAddress(address)
+      const line = json ? jsonLine : options.long ? longLine : nameOf
+      const files = client(domain)
+      const entries: AsyncIterable<FileEntry | PrefixEntry> = options.recursive
+        ? files.list({ prefix, signal })
+        : files.list({ prefix, signal, delimiter: '/' })
+      let lines: string[] = []
+      for await (const entry of entries) {
+        lines.push(`${line(entry)}\n`)
+        if (lines.length < linesAtOnce) continue
+        await out.write(lines.join(''))
+        lines = []
+      }
+      if (lines.length > 0) await out.write(lines.join(''))
+    }),
+  )
+}
+
+const nameOf = (entry: FileEntry | PrefixEntry): string =>
+  'prefix' in entry
+    ? printableKey({ key: entry.prefix, keyBytes: entry.prefixBytes })
+    : printableKey(entry)
+
+function longLine(entry: FileEntry | PrefixEntry): string {
+  const columns =
+    'prefix' in entry
+      ? ['-'.padStart(13), '-'.padEnd(20), ' -', '-'.padEnd(10)]
+      : [
+          String(entry.size).padStart(13),
+          `${entry.modifiedAt.toISOString().slice(0, 19)}Z`,
+          String(entry.devids.length).padStart(2),
+          entry.class.padEnd(10),
+        ]
+  return `${columns.join('  ')}  ${nameOf(entry)}`
+}
+
+/** A file as the API shows it, or a folder with its name as `prefix`. */
+function jsonLine(entry: FileEntry | PrefixEntry): string {
+  if (!('prefix' in entry)) return JSON.stringify(fileToJson(entry))
+  const { prefix, prefixBytes } = entry
+  return JSON.stringify({
+    prefix,
+    ...(prefixBytes && { prefixBytes: Buffer.from(prefixBytes).toString('base64url') }),
+  })
+}

@@ -1,0 +1,69 @@
+/** What a command says: results on standard output, everything else on standard error. */
+import type { FileEntry } from '../entries.ts'
+import type { PutResult } from '../files.ts'
+import { OutputClosed } from './failure.ts'
+import { escapeControls } from './text.ts'
+
+export interface Output {
+  /**
+   * Writes to standard output; resolves when the next piece may come. Throws OutputClosed when
+   * nobody reads it any more, or what the system says.
+   */
+  write(data: string | Uint8Array): Promise<void>
+  /** Writes `value` as one line of JSON. */
+  json(value: unknown): Promise<void>
+  /** Writes a line about one step of work that has to go on though nobody may read of it any more. */
+  step(line: string): Promise<void>
+  /** Tells a person something, as one line on standard error that begins with the command's name. */
+  note(text: string): void
+}
+
+/** Creates the output of the command called `name`. */
+export function createOutput(
+  name: string,
+  {
+    stdout,
+    stderr,
+  }: { readonly stdout: NodeJS.WritableStream; readonly stderr: NodeJS.WritableStream },
+): Output {
+  const write = (data: string | Uint8Array): Promise<void> =>
+    new Promise((resolve, reject) => {
+      stdout.write(data, (err?: (Error & { code?: string }) | null) => {
+        if (!err) resolve()
+        else reject(err.code === 'EPIPE' ? new OutputClosed(err.message) : err)
+      })
+    })
+  return {
+    write,
+    json: value => write(`${JSON.stringify(value)}\n`),
+    step: line =>
+      write(`${line}\n`).catch((err: unknown) => {
+        if (!(err instanceof OutputClosed)) throw err
+      }),
+    note: text => void stderr.write(`${name}: ${oneLine(text)}\n`),
+  }
+}
+
+const oneLine = (text: string): string =>
+  escapeControls(text.replaceAll(/\s*[\r\n]+\s*/g, ' ').trim())
+
+/** A file as the tracker's API shows it; of a put with the copies that were made. */
+export function fileToJson(file: FileEntry & Partial<PutResult>): object {
+  const { keyBytes } = file
+  return {
+    domain: file.domain,
+    key: file.key,
+    ...(keyBytes && { keyBytes: Buffer.from(keyBytes).toString('base64url') }),
+    fid: file.fid,
+    class: file.class,
+    size: file.size,
+    sha256: file.sha256,
+    contentType: file.contentType,
+    metadata: file.metadata,
+    createdAt: file.createdAt,
+    modifiedAt: file.modifiedAt,
+    devids: file.devids,
+    copies: file.copies,
+    reduced: file.reduced,
+  }
+}

@@ -1,0 +1,28 @@
+/** Doing the same with many things, a few at a time. */
+
+/**
+ * Calls `work` for each item, at most `concurrency` at once. After the first failure, or once
+ * `signal` is aborted, no further one is begun; those under way are waited for, and then it is thrown.
+ */
+export async function eachOf<T>(
+  items: Iterable<T> | AsyncIterable<T>,
+  { concurrency, signal }: { readonly concurrency: number; readonly signal: AbortSignal },
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const failures: unknown[] = []
+  const running = new Set<Promise<void>>()
+  try {
+    for await (const item of items) {
+      signal.throwIfAborted()
+      if (failures.length > 0) break
+      const job: Promise<void> = work(item)
+        .catch((err: unknown) => void failures.push(err))
+        .finally(() => running.delete(job))
+      running.add(job)
+      if (running.size >= concurrency) await Promise.race(running)
+    }
+  } finally {
+    await Promise.all(running)
+  }
+  if (failures.length > 0) throw failures[0]
+}

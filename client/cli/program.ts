@@ -1,0 +1,86 @@
+/** The command line as a whole. */
+import { CommanderError, type Command } from 'commander'
+import { version } from '../../common/version.ts'
+import { addClass } from './class.ts'
+import {
+  addConnectionOptions,
+  CommandLineError,
+  createCli,
+  OmgCommand,
+  pathOf,
+  usageOf,
+} from './command.ts'
+import { addDaemons } from './daemons.ts'
+import { addDevice } from './device.ts'
+import { addDomain } from './domain.ts'
+import { exitStatusHelp, outcomeOf, UsageError } from './failure.ts'
+import { addGet } from './get.ts'
+import { addHost } from './host.ts'
+import { addLs } from './ls.ts'
+import { addMv } from './mv.ts'
+import { addNode } from './node.ts'
+import { createOutput } from './output.ts'
+import { addPut } from './put.ts'
+import { addRm } from './rm.ts'
+import type { Host } from './session.ts'
+import { addSetting } from './setting.ts'
+import { addStat } from './stat.ts'
+import { addStatus } from './status.ts'
+import { addToken } from './token.ts'
+import { addUp } from './up.ts'
+
+/**
+ * Runs `omg` with these arguments and returns the exit status. What went wrong has then been said on
+ * standard error. A daemon may still be serving.
+ */
+export async function runCommandLine(args: readonly string[], host: Host): Promise<number> {
+  // Writes tell of it where it matters; without a listener it would end the process with a stack.
+  host.stdout.on('error', () => {})
+  const program = createProgram(host)
+  let running: Command = program
+  program.hook('preAction', (_, action) => {
+    running = action
+  })
+  try {
+    await program.parseAsync(args, { from: 'user' })
+    return 0
+  } catch (err) {
+    // Help and version end this way too.
+    if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
+    const { status, text } = outcomeOf(err)
+    const parsing = err instanceof CommandLineError ? err : undefined
+    const command = parsing?.command ?? running
+    if (text !== undefined) createOutput(pathOf(command), host).note(text)
+    if (err instanceof UsageError && !parsing?.badValue) host.stderr.write(`${usageOf(command)}\n`)
+    return status
+  }
+}
+
+function createProgram(host: Host): Command {
+  const program = new OmgCommand('omg')
+    .description('A replicated file store for web applications. Files are named DOMAIN:KEY.')
+    .usage('COMMAND …')
+    .version(version)
+    .exitOverride()
+    .configureOutput({
+      writeOut: text => void host.stdout.write(text),
+      writeErr: text => void host.stderr.write(text),
+    })
+    .configureHelp({ subcommandTerm: command => command.name() })
+    .enablePositionalOptions()
+    .addHelpText('afterAll', exitStatusHelp)
+  addConnectionOptions(program)
+  const cli = createCli(host, program)
+
+  program.commandsGroup('Running it:')
+  addUp(program, cli)
+  addDaemons(program, cli)
+  program.commandsGroup('Files:')
+  for (const add of [addPut, addGet, addLs, addStat, addMv, addRm]) add(program, cli)
+  program.commandsGroup('The cluster:')
+  for (const add of [addStatus, addNode, addHost, addDevice, addDomain, addClass]) {
+    add(program, cli)
+  }
+  for (const add of [addSetting, addToken]) add(program, cli)
+  return program
+}

@@ -1,0 +1,114 @@
+/** How names, sizes and tables look as text. */
+
+// Control characters (C0, DEL, C1), line separators, marks that reorder text, lone surrogates.
+const steering =
+  // oxlint-disable-next-line no-control-regex
+  /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]|\p{Cs}/gu
+
+/** `text` with everything escaped that could steer a terminal or break a line: `\x1b`, `\u202e`. */
+export function escapeControls(text: string): string {
+  return text.replace(steering, char => {
+    const code = char.charCodeAt(0)
+    return code < 0x100 ? escapeByte(code) : `\\u${code.toString(16).padStart(4, '0')}`
+  })
+}
+
+/** A name as text: `escapeControls`, and `\\` for a backslash, so that it stands for one name only. */
+export function printable(name: string): string {
+  return escapeControls(name.replaceAll('\\', '\\\\'))
+}
+
+/** A key as text: `printable`, and `\xff` for bytes that are not UTF-8. */
+export function printableKey({
+  key,
+  keyBytes,
+}: {
+  readonly key: string
+  readonly keyBytes?: Uint8Array | undefined
+}): string {
+  if (keyBytes === undefined) return printable(key)
+  const byte = (code: number): string =>
+    code > 0x7e ? escapeByte(code) : printable(String.fromCharCode(code))
+  return Array.from(keyBytes, byte).join('')
+}
+
+const escapeByte = (code: number): string => `\\x${code.toString(16).padStart(2, '0')}`
+
+const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB']
+
+/** Bytes with three digits that count: `1.23 MB`, of 1000 kB. */
+export function formatBytes(bytes: number): string {
+  if (bytes < 1000) return `${bytes} B`
+  let value = bytes / 1000
+  let power = 1
+  for (; value >= 999.5 && power < units.length - 1; power++) value /= 1000
+  return `${value.toPrecision(3)} ${units[power]}`
+}
+
+/** Seconds as `m:ss` or `h:mm:ss`. */
+export function formatSeconds(seconds: number): string {
+  const whole = Math.round(seconds)
+  const two = (value: number): string => String(value % 60).padStart(2, '0')
+  const minutes = Math.floor(whole / 60)
+  return minutes < 60
+    ? `${minutes}:${two(whole)}`
+    : `${Math.floor(minutes / 60)}:${two(minutes)}:${two(whole)}`
+}
+
+/** `1 file`, `2 files`. */
+export const plural = (count: number, noun: string, nouns = `${noun}s`): string =>
+  `${count.toLocaleString('en')} ${count === 1 ? noun : nouns}`
+
+export interface Column {
+  readonly title: string
+  readonly right?: boolean
+  /** Made shorter where the table is too wide. */
+  readonly shrink?: boolean
+}
+
+/** A cell, and what is put around its text where colours are shown. */
+export type Cell = string | { readonly text: string; readonly paint: (text: string) => string }
+
+/**
+ * A table with its titles on top, one line each, columns two spaces apart. Cells are made printable.
+ * Columns that may be shrunk are, to keep it within `width` characters.
+ */
+export function formatTable(
+  columns: readonly Column[],
+  rows: readonly (readonly Cell[])[],
+  width = Infinity,
+): string {
+  const texts = [columns.map(({ title }) => title), ...rows.map(row => row.map(cellText))]
+  const widths = columns.map((_, i) => Math.max(...texts.map(row => lengthOf(row[i] ?? ''))))
+  let excess = widths.reduce((sum, one) => sum + one + 2, -2) - width
+  for (const [i, { shrink }] of columns.entries()) {
+    const now = widths[i] ?? 0
+    if (!shrink || excess <= 0) continue
+    widths[i] = Math.max(now - excess, Math.min(now, 8))
+    excess -= now - widths[i]
+  }
+  const lines = texts.map((row, y) => {
+    const cells = columns.map(({ right }, x) => {
+      const size = widths[x] ?? 0
+      const text = shorten(row[x] ?? '', size)
+      const cell = y === 0 ? undefined : rows[y - 1]?.[x]
+      const shown = typeof cell === 'object' ? cell.paint(text) : text
+      const gap = ' '.repeat(size - lengthOf(text))
+      return right ? gap + shown : shown + gap
+    })
+    return cells.join('  ').trimEnd()
+  })
+  return `${lines.join('\n')}\n`
+}
+
+const cellText = (cell: Cell): string => printable(typeof cell === 'string' ? cell : cell.text)
+
+const lengthOf = (text: string): number => Array.from(text).length
+
+/** `text` in at most `size` characters. */
+export const shorten = (text: string, size: number): string =>
+  lengthOf(text) <= size
+    ? text
+    : `${Array.from(text)
+        .slice(0, size - 1)
+        .join('')}…`

@@ -1,0 +1,88 @@
+/** `omg token`: who may ask for what. */
+import { Option, type Command } from 'commander'
+import { CodedError } from '../../common/errors.ts'
+import type { TokenScope } from '../../common/protocol.ts'
+import type { TrackerApi } from '../tracker.ts'
+import { oneOf, type Cli } from './command.ts'
+import { confirm } from './confirm.ts'
+import { UsageError } from './failure.ts'
+import type { ConnectionOptions } from './session.ts'
+import { formatTable, printable } from './text.ts'
+
+const scopes: readonly TokenScope[] = ['admin', 'write', 'read']
+
+interface AddOptions extends ConnectionOptions {
+  readonly scope: TokenScope
+  readonly domain?: string
+}
+
+/** Adds the commands. */
+export function addToken(program: Command, cli: Cli): void {
+  const group = program.command('token').alias('tokens').description('who may ask for what')
+
+  const list = cli.online(group, 'list', 'show them, not their text').alias('ls')
+  list.action((options: ConnectionOptions) =>
+    cli.run(list, options, async ({ api, signal, out, json }) => {
+      const tokens = await api.listTokens({ signal })
+      if (json) return out.json(tokens)
+      await out.write(
+        formatTable(
+          ['ID', 'NAME', 'SCOPE', 'DOMAIN', 'CREATED'].map(title => ({ title })),
+          tokens.map(({ id, name, scope, domain, createdAt }) => [
+            String(id),
+            name,
+            scope,
+            domain ?? '-',
+            createdAt,
+          ]),
+        ),
+      )
+    }),
+  )
+
+  const add = cli
+    .online(group, 'add', 'create one and print its text, which is never shown again')
+    .argument('<NAME>')
+    .addOption(
+      new Option('--scope <SCOPE>', `what it may do: ${scopes.join(', ')}`)
+        .argParser(oneOf(scopes))
+        .makeOptionMandatory(),
+    )
+    .option('--domain <DOMAIN>', 'where it may write or read')
+  add.action((name: string, options: AddOptions) =>
+    cli.run(add, options, async session => {
+      const { scope, domain } = options
+      if ((scope === 'admin') !== (domain === undefined)) {
+        const text = scope === 'admin' ? 'goes without' : 'needs'
+        throw new UsageError(`--scope ${scope} ${text} --domain`)
+      }
+      const { api, signal, out, json } = session
+      const fields = { name, scope, ...(domain !== undefined && { domain }) }
+      const created = await api.createToken(fields, { signal })
+      if (json) await out.json(created)
+      else await out.write(`${created.token}\n`)
+    }),
+  )
+
+  const remove = cli
+    .online(group, 'delete', 'withdraw one: it works no longer')
+    .alias('rm')
+    .argument('<ID|NAME>')
+    .option('--yes', 'do not ask')
+  remove.action((which: string, options: ConnectionOptions & { readonly yes?: boolean }) =>
+    cli.run(remove, options, async session => {
+      await confirm(session, { what: `withdraw token ${printable(which)}`, yes: options.yes })
+      const { api, signal, out, json } = session
+      const id = /^\d{1,9}$/.test(which) ? Number(which) : await idOf(which, api, signal)
+      await api.deleteToken(id, { signal })
+      if (json) await out.json({ id })
+      else await out.write(`${printable(which)}  deleted\n`)
+    }),
+  )
+}
+
+async function idOf(name: string, api: TrackerApi, signal: AbortSignal): Promise<number> {
+  const token = (await api.listTokens({ signal })).find(one => one.name === name)
+  if (!token) throw new CodedError('token_not_found', `no token ${JSON.stringify(name)}`)
+  return token.id
+}
