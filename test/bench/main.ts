@@ -1,0 +1,65 @@
+/**
+ * `npm run bench`: the speed of the whole system, each figure as a ratio to a baseline measured in
+ * the same run. Words on the command line choose benchmarks by name; `--seconds N` sets the length
+ * of a round, `--rounds N` how many.
+ */
+import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { cpus } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { createLogger } from '../../common/log.ts'
+import { startPostgres } from '../../deploy/postgres.ts'
+import { until } from '../helpers/until.ts'
+import { startUp } from '../helpers/up.ts'
+import { getBenchmarks } from './gets.ts'
+import { compare, formatRow } from './harness.ts'
+import { lookupBenchmarks } from './lookups.ts'
+import { putBenchmarks } from './puts.ts'
+
+const { values, positionals } = parseArgs({
+  options: {
+    seconds: { type: 'string', default: '2' },
+    rounds: { type: 'string', default: '3' },
+  },
+  allowPositionals: true,
+})
+const closing: (() => Promise<unknown>)[] = []
+const atEnd = (close: () => Promise<unknown>): void => {
+  closing.unshift(close)
+}
+// On the disk of the checkout, not on a tmpfs.
+await mkdir('data', { recursive: true })
+const dir = await mkdtemp(join(resolve('data'), 'bench-'))
+atEnd(() => rm(dir, { recursive: true, force: true }))
+try {
+  const log = createLogger('bench', { level: 'error', fd: 2 })
+  const postgres = await startPostgres({ dir: join(dir, 'postgres'), log })
+  atEnd(() => postgres.close())
+  const system = await startUp(
+    { teardown: close => atEnd(async () => close()) },
+    {
+      data: join(dir, 'system'),
+      args: ['--separate', '--log-level', 'error', '--database-url', postgres.url],
+    },
+  )
+  const bench = { system, databaseUrl: postgres.url, dir, atEnd }
+  const chosen = [...lookupBenchmarks, ...putBenchmarks, ...getBenchmarks].filter(({ name }) =>
+    positionals.every(word => name.includes(word)),
+  )
+  console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim()})`)
+  for (const benchmark of chosen) {
+    const pair = await benchmark.prepare(bench)
+    await until('the queues are empty', async () => {
+      const { queues } = await system.client.api.status()
+      return queues.replicate.waiting + queues.delete.waiting === 0
+    })
+    const outcome = await compare(pair, {
+      concurrency: benchmark.concurrency,
+      rounds: Number(values.rounds),
+      seconds: Number(values.seconds),
+    })
+    console.log(formatRow(benchmark, outcome))
+  }
+} finally {
+  for (const close of closing) await close()
+}
