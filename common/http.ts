@@ -16,7 +16,7 @@ import { errorBody } from './http-error.ts'
 import { answerClientError, guardRequests } from './http-guard.ts'
 import type { Logger } from './log.ts'
 
-export { errorBody, type ErrorBody } from './http-error.ts'
+export { errorBody } from './http-error.ts'
 
 export interface HttpOptions {
   readonly log: Logger
