@@ -1,4 +1,5 @@
 /** The connection of a command to the trackers, and its end. */
+import { setMaxListeners } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { CodedError } from '../../common/errors.ts'
 import type { Client } from '../index.ts'
@@ -49,6 +50,7 @@ export async function withSession(
   const trackers = trackersOf(options, host.env)
   const token = await findToken(options, host.env, trackers)
   const abort = new AbortController()
+  setMaxListeners(0, abort.signal) // each file under way listens to it, and its requests do
   const handlers = endSignals.map(
     signal => [signal, () => interrupt(new Interrupted(signal))] as const,
   )

@@ -228,7 +228,7 @@ t.test(
     process.kill(system.pids['storage-node3'] ?? 0, 'SIGKILL')
     await until('status tells of the dead node', async () => {
       const { status, stdout } = await run(['status'])
-      return status === 1 && /^node3 .* unreachable$/m.test(stdout)
+      return status === 1 && /^dev5 +node3 +alive +unreachable /m.test(stdout)
     })
   },
 )

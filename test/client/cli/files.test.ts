@@ -231,7 +231,11 @@ t.test('rm deletes what is there and tells what is not', async t => {
   t.match(stderr, /^omg rm: unknown_key: [^\n]*\n$/)
   t.equal((await run(['rm', '-r', 'photos:rm/c/'])).status, 2)
   t.equal((await keysBelow('rm/')).length, 3)
-  t.equal((await run(['rm', '-r', 'photos:rm/c/', '--yes'])).status, 0)
+  const names = Array.from({ length: 20 }, (_, i) => `many/${i}.txt`)
+  await run(['put', ...names, 'photos:rm/c/'])
+  const removed = await run(['rm', '-r', 'photos:rm/c/', '--yes'])
+  t.same([removed.status, removed.stderr], [0, ''])
+  t.equal(removed.stdout.trimEnd().split('\n').length, 22)
   t.same(await keysBelow('rm/'), ['rm/cf'])
 })
 
