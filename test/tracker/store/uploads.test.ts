@@ -1,0 +1,154 @@
+import t from 'tap'
+import { createFileFinder, removeFile } from '../../../tracker/store/files.ts'
+import {
+  abandonUpload,
+  findUpload,
+  insertUpload,
+  listExpiredUploads,
+  removeFinishedUploads,
+} from '../../../tracker/store/uploads.ts'
+import { caller, openStore } from './store.ts'
+
+const grace = { graceSeconds: 0, caller }
+
+t.test(
+  'of commits to one key at the same time one stands and the others are queued for deletion',
+  async t => {
+    const { db, sql, key, open, commit } = await openStore(t)
+    const fids = Array.from({ length: 16 }, (_, i) => i + 1)
+    for (const fid of fids) await open(fid, 'key', [fid, 100 + fid])
+    const committed = await Promise.all(fids.map(fid => commit(fid, 'key', [fid, 100 + fid])))
+    t.ok(committed.every(at => at instanceof Date))
+
+    const winner = await createFileFinder(db)(key('key'))
+    t.strictSame(winner?.devids, [winner?.fid, 100 + (winner?.fid ?? 0)])
+    t.equal((await sql('select from file')).length, 1)
+    const jobs = await sql<{ fid: number; devids: number[]; slot: number }>(
+      'select fid, devids, slot from delete_job order by fid',
+    )
+    t.strictSame(
+      jobs,
+      fids
+        .filter(fid => fid !== winner?.fid)
+        .map(fid => ({ fid, devids: [fid, 100 + fid], slot: key('key').slot })),
+    )
+    t.equal((await sql(`select from audit where action = 'put'`)).length, 16)
+  },
+)
+
+t.test('an upload is committed once', async t => {
+  const { db, sql, key, open, commit } = await openStore(t)
+  await open(1, 'key')
+  const answers = await Promise.all(Array.from({ length: 6 }, () => commit(1, 'key')))
+  t.equal(answers.filter(at => at !== undefined).length, 1)
+  t.equal(await commit(1, 'key'), undefined)
+  t.strictSame(await sql('select from delete_job'), [], 'it never displaces itself')
+
+  const row = await findUpload(db, { fid: 1, slot: key('key').slot })
+  t.match(row, { answer: { size: 5, devids: [1, 2], copies: 2 }, expired: false })
+  t.same(
+    row?.committedAt,
+    answers.find(at => at !== undefined),
+  )
+
+  t.equal(await removeFile(db, key('key'), grace), true)
+  t.equal(await commit(1, 'key'), undefined, 'what was deleted stays deleted')
+  t.equal(await createFileFinder(db)(key('key')), undefined)
+})
+
+t.test('a delete and a commit at the same time leave one of two whole states', async t => {
+  const { db, sql, key, open, commit, put } = await openStore(t)
+  for (let round = 0; round < 20; round++) {
+    const [old, fresh] = [2 * round + 1, 2 * round + 2]
+    await sql('delete from delete_job')
+    await put(old, 'key', [old])
+    await open(fresh, 'key', [fresh])
+    const [, removed] = await Promise.all([
+      commit(fresh, 'key', [fresh]),
+      removeFile(db, key('key'), grace),
+    ])
+    t.equal(removed, true)
+    const live = await createFileFinder(db)(key('key'))
+    const queued = await sql<{ fid: number }>('select fid from delete_job order by fid')
+    const wanted = live ? [old] : [old, fresh]
+    t.strictSame(
+      queued.map(({ fid }) => fid),
+      wanted,
+    )
+    if (live) t.equal(live.fid, fresh)
+    await removeFile(db, key('key'), grace)
+  }
+})
+
+t.test('a commit queues the copies that are missing', async t => {
+  const { sql, open, commit } = await openStore(t)
+  await open(1, 'whole')
+  await commit(1, 'whole')
+  t.strictSame(await sql('select from replicate_job'), [])
+  await open(2, 'lacking')
+  await commit(2, 'lacking', [1], { replicate: true })
+  t.strictSame(await sql('select fid, attempts from replicate_job'), [{ fid: 2, attempts: 0 }])
+})
+
+t.test('an upload that ran out is not committed', async t => {
+  const { db, sql, key, open, commit } = await openStore(t)
+  const upload = await open(1, 'key', [3, 4])
+  await sql(`update upload set expires_at = now() - interval '1 second'`)
+  t.equal(await commit(1, 'key'), undefined)
+  t.equal(await createFileFinder(db)(key('key')), undefined)
+  t.match(await findUpload(db, upload), { expired: true, committedAt: null })
+
+  t.strictSame(await listExpiredUploads(db, 10), [{ ...upload, committed: false }])
+  t.equal(await abandonUpload(db, upload, 0), true)
+  t.equal(await abandonUpload(db, upload, 0), false)
+  t.strictSame(await sql('select fid, slot, devids from delete_job'), [
+    { ...upload, devids: [3, 4] },
+  ])
+  t.strictSame(await sql('select from upload'), [])
+})
+
+t.test('of an expiry and a commit at the same time one wins', async t => {
+  const { db, sql, key, open, commit } = await openStore(t)
+  for (let fid = 1; fid <= 20; fid++) {
+    const upload = await open(fid, `key ${fid}`)
+    const [committed, abandoned] = await Promise.all([
+      commit(fid, `key ${fid}`),
+      abandonUpload(db, upload, 0),
+    ])
+    t.equal(committed === undefined, abandoned)
+    t.equal((await createFileFinder(db)(key(`key ${fid}`))) === undefined, abandoned)
+    const queued = await sql('select from delete_job where fid = $1', [fid])
+    t.equal(queued.length > 0, abandoned)
+  }
+})
+
+t.test('the answer of a finished upload is kept for a while and then forgotten', async t => {
+  const { db, sql, put } = await openStore(t)
+  const upload = await put(1, 'key')
+  t.strictSame(await listExpiredUploads(db, 10), [])
+  await removeFinishedUploads(db, [upload])
+  t.equal((await sql('select from upload')).length, 1, 'not before its time')
+  await sql(`update upload set expires_at = now() - interval '1 second'`)
+  t.strictSame(await listExpiredUploads(db, 10), [{ ...upload, committed: true }])
+  t.equal(await abandonUpload(db, upload, 0), false, 'it cannot be given up any more')
+  await removeFinishedUploads(db, [upload])
+  t.strictSame(await sql('select from upload'), [])
+})
+
+t.test('nothing is opened in a domain that has gone', async t => {
+  const { db, sql, key, domainId } = await openStore(t)
+  await sql('delete from domain where id = $1', [domainId])
+  const expiresAt = await insertUpload(db, {
+    ...key('key'),
+    fid: 1,
+    classId: 0,
+    size: null,
+    devids: [1],
+    durability: 'fast',
+    contentType: null,
+    metadata: null,
+    seconds: 60,
+  })
+  t.equal(expiresAt, undefined)
+  t.strictSame(await sql('select from upload'), [])
+})
