@@ -8,6 +8,7 @@ import fastify, {
   type FastifyError,
   type FastifyInstance,
   type FastifyReply,
+  type FastifyRequest,
   type FastifyServerOptions,
 } from 'fastify'
 import { collectDefaultMetrics, Counter, Histogram, Registry } from 'prom-client'
@@ -22,6 +23,8 @@ export interface HttpOptions {
   readonly log: Logger
   /** Prefix of the metrics: `tracker`, `storage_node`. */
   readonly name: string
+  /** Lets a request see `/metrics`, or throws; absent: all may. */
+  readonly metricsAccess?: (request: FastifyRequest) => Promise<void>
   /** Anything else fastify takes. */
   readonly fastify?: FastifyServerOptions
 }
@@ -44,7 +47,12 @@ const limits = {
 }
 
 /** Creates the server; it listens when told to. */
-export function createServer({ log, name, fastify: options }: HttpOptions): HttpServer {
+export function createServer({
+  log,
+  name,
+  metricsAccess,
+  fastify: options,
+}: HttpOptions): HttpServer {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -85,9 +93,12 @@ export function createServer({ log, name, fastify: options }: HttpOptions): Http
     if (body.statusCode === 401) reply.header('www-authenticate', 'Bearer')
     return reply.code(body.statusCode).send(body)
   })
+  const methodsOf = trackRoutes(app)
   app.setNotFoundHandler((request, reply) => {
-    const error = new CodedError('not_found', `no such resource: ${request.method} here`)
-    return reply.code(404).send(errorBody(error))
+    const methods = methodsOf(request.url)
+    if (methods.length === 0) throw new CodedError('not_found', 'there is no such resource')
+    reply.header('allow', methods.join(', '))
+    throw new CodedError('method_not_allowed', `${request.method} is not possible here`)
   })
 
   const metrics = new Registry()
@@ -120,8 +131,22 @@ export function createServer({ log, name, fastify: options }: HttpOptions): Http
     done()
   })
   app.get('/health', () => ({ status: 'ok' }))
-  app.get('/metrics', async (_request, reply) =>
+  app.get('/metrics', metricsAccess ? { onRequest: metricsAccess } : {}, async (_request, reply) =>
     reply.type(metrics.contentType).send(await metrics.metrics()),
   )
   return { app, metrics }
+}
+
+/** Watches which routes are added; the returned function tells the methods that a URL's path has. */
+function trackRoutes(app: FastifyInstance): (url: string) => string[] {
+  const routes: { pattern: RegExp; methods: string[] }[] = []
+  app.addHook('onRoute', ({ url, method }) => {
+    const path = url.replace(/[.*+?^${}()|[\]\\]/g, '\\$&').replace(/:\w+/g, '[^/]+')
+    routes.push({ pattern: new RegExp(`^${path}$`), methods: [method].flat() })
+  })
+  return url => {
+    const path = url.split('?', 1)[0] ?? ''
+    const methods = routes.filter(({ pattern }) => pattern.test(path)).flatMap(r => r.methods)
+    return [...new Set(methods)].sort()
+  }
 }

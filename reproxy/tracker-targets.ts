@@ -50,7 +50,8 @@ export function createTrackerTargets(
     const response = await request(`${tracker.replace(/\/+$/, '')}/v1/targets`, {
       dispatcher: agent,
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
-      signal: AbortSignal.any([stopping.signal, AbortSignal.timeout(timeoutMs)]),
+      // The end of the agent ends it too.
+      signal: AbortSignal.timeout(timeoutMs),
     })
     if (response.statusCode !== 200) {
       await response.body.dump()
@@ -104,8 +105,8 @@ export function createTrackerTargets(
     async close() {
       clearInterval(timer)
       stopping.abort()
-      await running
       await agent.destroy()
+      await running
     },
   }
 }

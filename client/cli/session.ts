@@ -33,6 +33,9 @@ export interface Session {
   readonly host: Host
 }
 
+/** Milliseconds to keep asking trackers that do not answer: a person waits for the word. */
+const budgetMs = 3_000
+
 const defaultTracker = 'http://127.0.0.1:7002'
 
 /** Where `omg up` leaves the token, seen from the folder in which it runs. */
@@ -71,7 +74,7 @@ export async function withSession(
   const { createClient, createTrackerApi } = await import('../index.ts')
   let root: Client | undefined
   const connect = (): Client =>
-    (root ??= createClient({ trackers, token: needToken(), domain: '' }))
+    (root ??= createClient({ trackers, token: needToken(), domain: '', budgetMs }))
   try {
     await work({
       get api() {

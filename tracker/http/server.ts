@@ -22,6 +22,7 @@ export async function createHttpFront(ctx: Context): Promise<FastifyInstance> {
   const { app } = createServer({
     log: ctx.log,
     name: 'tracker',
+    metricsAccess: requireAccess(ctx, 'any'),
     fastify: { rewriteUrl: request => withoutKey(request.url ?? '/') },
   })
   // JSON is all that any route takes.

@@ -126,6 +126,23 @@ export async function insertDeletion(
   })
 }
 
+/** Makes work that waits for a device due now: deletions there, and copies that could not be made. */
+export async function hurryJobs(db: Db, devids: readonly number[]): Promise<void> {
+  await db.query({
+    name: 'jobs.hurry_deletions',
+    text: `
+      update delete_job set next_try = now()
+      where devids && $1 and last_error is not null and next_try > now()`,
+    values: [devids],
+  })
+  await db.query({
+    name: 'jobs.hurry_replications',
+    text: `
+      update replicate_job set next_try = now()
+      where last_error is not null and next_try > now() and next_try < 'infinity'`,
+  })
+}
+
 export interface QueueDepth {
   waiting: number
   due: number

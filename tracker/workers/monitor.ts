@@ -6,6 +6,7 @@ import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
 import { isMonitored, type Device } from '../policy/device.ts'
 import { updateUsage, type HostRow, type Usage } from '../store/hosts.ts'
+import { hurryJobs } from '../store/jobs.ts'
 import type { Worker } from './loop.ts'
 
 /** Milliseconds a node has for each answer. */
@@ -59,13 +60,24 @@ export function createMonitor(ctx: Omit<Context, 'monitorRound' | 'wake'>, log: 
 type Eyes = Omit<Context, 'monitorRound' | 'wake'>
 
 async function lookAtAll(ctx: Eyes, testedAt: Map<number, number>, log: Logger): Promise<void> {
-  const devices = ctx.cluster.devices().filter(isMonitored)
+  const all = ctx.cluster.devices()
+  for (const device of all) {
+    // What was seen of it holds no longer; it is looked at anew when it is in service again.
+    if (!isMonitored(device)) observe(ctx, device, { state: 'unknown' }, log)
+  }
+  const devices = all.filter(isMonitored)
   const usages = await Promise.all(devices.map(device => lookAt(ctx, device, testedAt, log)))
   const known = usages.filter(usage => usage !== undefined)
-  if (known.length > 0) {
-    await updateUsage(ctx.db, known, usageSeconds).catch((err: unknown) =>
-      log.warn({ err }, 'usage not noted'),
-    )
+  const back = devices.filter(
+    ({ devid, observed }) =>
+      observed !== 'writeable' && ctx.cluster.deviceObservation(devid) === 'writeable',
+  )
+  try {
+    if (known.length > 0) await updateUsage(ctx.db, known, usageSeconds)
+    const devids = back.map(({ devid }) => devid)
+    if (devids.length > 0) await hurryJobs(ctx.db, devids)
+  } catch (err) {
+    log.warn({ err }, 'what was seen could not be noted')
   }
 }
 
