@@ -2,7 +2,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { isUniqueViolation, type Db, type DbPool } from './db.ts'
+import { isUniqueViolation, sqlState, type Db, type DbPool } from './db.ts'
 
 // The .sql files stay in the source tree of the package; this file runs from dist/.
 const directory = fileURLToPath(new URL('../../../tracker/migrations/', import.meta.url))
@@ -42,6 +42,9 @@ export async function migrate(db: DbPool): Promise<void> {
   }
 }
 
+/** duplicate_table and duplicate_object. */
+const alreadyThere = new Set(['42P07', '42710'])
+
 async function createLedger(db: Db): Promise<void> {
   try {
     await db.query({
@@ -49,8 +52,9 @@ async function createLedger(db: Db): Promise<void> {
         number int primary key, applied_at timestamptz not null default now())`,
     })
   } catch (err) {
-    // `if not exists` does not cover two sessions that create at the same moment.
-    if (!isUniqueViolation(err)) throw err
+    // `if not exists` does not cover two sessions that create at the same moment: the later one
+    // stumbles over the table's name, its row type's, or their catalog rows.
+    if (!isUniqueViolation(err) && !alreadyThere.has(sqlState(err) ?? '')) throw err
   }
 }
 
