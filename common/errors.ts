@@ -95,9 +95,11 @@ const table = {
     text: "The device specified doesn't belong to the host specified",
   },
   unknown_host: { status: 404, text: 'Host not found' },
+  unknown_hostid: { status: 404, text: 'unknown_hostid' },
   unknown_state: { status: 400, text: 'Invalid/unknown state' },
   dup: { status: 409, text: 'Duplicate name/number used.' },
   no_device: { status: 404, text: 'Device not found' },
+  invalid_state: { status: 400, text: 'invalid_state' },
   invalid_devid: { status: 400, text: 'invalid_devid' },
   existing_devid: { status: 409, text: 'existing_devid' },
   state_too_high: {

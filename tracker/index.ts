@@ -15,12 +15,20 @@ import { createReplicaUrls } from './cluster/urls.ts'
 import { hashToken } from './commands/tokens.ts'
 import type { TrackerConfig } from './config.ts'
 import { createHttpFront } from './http/server.ts'
+import { createBatcher } from './store/batch.ts'
 import { openDb, type DbPool } from './store/db.ts'
 import { createFidAllocator } from './store/fids.ts'
 import { createFileFinder } from './store/files.ts'
 import { migrate } from './store/migrate.ts'
 import { putAdminToken } from './store/tokens.ts'
-import { createWireHandler } from './wire/commands.ts'
+import {
+  commitKeys,
+  commitUploads,
+  insertUploads,
+  type Commit,
+  type NewUpload,
+} from './store/uploads.ts'
+import { createWireHandler } from './wire/commands/index.ts'
 import { createWireServer } from './wire/server.ts'
 import { createDeleteWorker } from './workers/delete.ts'
 import { createExpireWorker } from './workers/expire.ts'
@@ -36,6 +44,9 @@ export type Tracker = Daemon
 
 /** Database connections for commands and workers; for the rows that may be lost. */
 const connections = { flushed: 12, lazy: 4 }
+
+/** Most opens, or commits, in one statement; statements under way at once. */
+const batches = { limit: 100, parallel: 2 }
 
 /** Creates a tracker. Throws ConfigError for addresses or secrets that cannot be used. */
 export function createTracker(config: TrackerConfig, log: Logger): Tracker {
@@ -62,10 +73,18 @@ export function createTracker(config: TrackerConfig, log: Logger): Tracker {
 
   const base = {
     db,
-    lazyDb,
     cluster,
     fids: createFidAllocator(db),
     findFile: createFileFinder(db),
+    insertUpload: createBatcher({
+      ...batches,
+      run: (uploads: readonly NewUpload[]) => insertUploads(lazyDb, uploads),
+    }),
+    commitUpload: createBatcher({
+      ...batches,
+      keysOf: commitKeys,
+      run: (commits: readonly Commit[]) => commitUploads(db, commits),
+    }),
     urls: createReplicaUrls(cluster, [config.secret, ...previous]),
     storage,
     open: config.open,

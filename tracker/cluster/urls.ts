@@ -3,14 +3,17 @@ import { formatAddress } from '../../common/config.ts'
 import { fidPath, type Replica } from '../../common/layout.ts'
 import { hostKeys, hostSecret, signGrant, type Grant, type HostKeys } from '../../common/signing.ts'
 import type { HostRow } from '../store/hosts.ts'
+import { parseNetmask, type Netmask } from './netmask.ts'
 import type { ClusterState } from './state.ts'
 
 export interface UrlOptions {
   readonly method: Grant['method']
   /** How long the URL works. */
   readonly seconds: number
-  /** Use the host's second address. */
+  /** Use the second address of hosts that have one. */
   readonly alternative?: boolean
+  /** Address of who will use the URL: without `alternative`, a host's altmask decides on it. */
+  readonly reader?: string
 }
 
 export interface ReplicaUrls {
@@ -46,9 +49,19 @@ export function createReplicaUrls(
     const device = cluster.snapshot.devices.get(devid)
     return device && cluster.snapshot.hosts.get(device.hostId)
   }
-  const origin = (host: HostRow, { method, alternative }: Omit<UrlOptions, 'seconds'>): string => {
-    const port = method === 'GET' ? (host.getPort ?? host.port) : host.port
-    const ip = alternative && host.altip && host.altmask ? host.altip : host.ip
+  const masks = new Map<string, Netmask | undefined>()
+  const covers = (altmask: string, reader: string | undefined): boolean => {
+    if (reader === undefined) return false
+    if (!masks.has(altmask)) masks.set(altmask, parseNetmask(altmask))
+    return masks.get(altmask)?.(reader) ?? false
+  }
+  const ipOf = (
+    { ip, altip, altmask }: HostRow,
+    { alternative, reader }: Pick<UrlOptions, 'alternative' | 'reader'>,
+  ): string => (altip && altmask && (alternative || covers(altmask, reader)) ? altip : ip)
+  const origin = (host: HostRow, options: Omit<UrlOptions, 'seconds'>): string => {
+    const port = options.method === 'GET' ? (host.getPort ?? host.port) : host.port
+    const ip = ipOf(host, options)
     return `http://${formatAddress({ host: ip, port })}`
   }
   const sign = (host: HostRow, grant: Grant, seconds: number): string =>

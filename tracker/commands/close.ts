@@ -12,14 +12,8 @@ import type { Device } from '../policy/device.ts'
 import type { Caller } from '../store/audit.ts'
 import { claimFid } from '../store/fids.ts'
 import { fileKey } from '../store/files.ts'
-import {
-  abandonUpload,
-  commitUpload,
-  findUploadByFid,
-  insertUpload,
-  type UploadRow,
-} from '../store/uploads.ts'
-import { getClassOf, getDomain, getUploadClass } from './lookup.ts'
+import { abandonUpload, findUploadByFid, type UploadRow } from '../store/uploads.ts'
+import { getClassOf, getDomain, getFileClass } from './lookup.ts'
 import { chooseDevices } from './uploads.ts'
 
 /** Longest key on the line protocol, in bytes. */
@@ -44,7 +38,7 @@ export async function createOpen(
   args: CreateOpenArgs,
 ): Promise<{ fid: number; devices: Device[] }> {
   const domain = await getDomain(ctx, args.domain)
-  const classRow = await getUploadClass(ctx, domain, args.class)
+  const classRow = await getFileClass(ctx, { domain, name: args.class }, 'unreg_class')
   const devices = chooseDevices(ctx, args.size).slice(0, args.multiple ? maxDestinations : 1)
   if (devices.length === 0) throw new CodedError('no_devices', 'no device takes new files now')
   if (args.key.length > maxWireKey) throw new CodedError('db', 'the key is too long')
@@ -52,7 +46,7 @@ export async function createOpen(
   if (args.fid !== 0 && !(Number.isSafeInteger(fid) && fid > 0 && (await claimFid(ctx.db, fid)))) {
     throw new CodedError('fid_in_use', 'that fid is or was in use')
   }
-  const expiresAt = await insertUpload(ctx.lazyDb, {
+  const expiresAt = await ctx.insertUpload({
     ...fileKey(domain.id, args.key),
     fid,
     classId: classRow.id,
@@ -114,7 +108,10 @@ export async function createClose(
 ): Promise<void> {
   const domain = await getDomain(ctx, args.domain)
   const { fid, devid } = args
-  const path = ctx.urls.plain({ devid, fid }, { method: 'PUT', alternative: args.alternative })
+  const path = ctx.urls.plain(
+    { devid, fid },
+    { method: 'PUT', alternative: args.alternative, reader: caller.address },
+  )
   if (path === undefined || args.path.split('?', 1)[0] !== path) {
     throw new CodedError('bogus_args', 'the path is not the one that was given out')
   }
@@ -140,7 +137,7 @@ export async function createClose(
     const devids = await acknowledgedCopies(ctx, upload, { devid, size })
     const { hashtype, mindevcount } = getClassOf(ctx, upload)
     const replicate = devids.length < mindevcount
-    const committed = await commitUpload(ctx.db, {
+    const committed = await ctx.commitUpload({
       upload,
       file: fileKey(domain.id, args.key),
       answer: { size, devids, copies: devids.length },

@@ -9,6 +9,7 @@ import {
   hasFiles,
   insertClass,
   insertDomain,
+  isHashtype,
   removeClass,
   removeDomain,
   updateClass,
@@ -61,15 +62,25 @@ export async function deleteDomain(ctx: Context, name: string, caller: Caller): 
   await ctx.cluster.refresh()
 }
 
-/** Creates a class. Throws domain_not_found, no_class, class_exists, invalid_replpolicy. */
+/** A class as it is asked for; of an existing one, what is absent stays. */
+export interface ClassArgs extends Omit<ClassChange, 'hashtype'> {
+  readonly domain: string
+  readonly name: string
+  readonly hashtype?: string
+}
+
+/**
+ * Creates a class. Throws no_domain, no_class, invalid_mindevcount, invalid_replpolicy,
+ * invalid_hashtype, domain_not_found or class_exists, in this order.
+ */
 export async function createClass(
   ctx: Context,
-  args: { readonly domain: string; readonly name: string } & ClassChange,
+  args: ClassArgs,
   caller: Caller,
 ): Promise<ClassRow> {
-  checkClass(args)
-  const { id: domainId } = await getConfiguredDomain(ctx, args.domain)
-  const { domain, name, ...change } = args
+  const change = checkClass(args)
+  const { domain, name } = args
+  const { id: domainId } = await getConfiguredDomain(ctx, domain)
   try {
     await ctx.db.transaction(async tx => {
       await insertClass(tx, { domainId, name, ...change })
@@ -83,14 +94,14 @@ export async function createClass(
   return getClass(ctx, { domain, name })
 }
 
-/** Changes a class. Throws domain_not_found, no_class, class_not_found, invalid_replpolicy. */
+/** Changes a class. Throws what `createClass` does, and class_not_found in place of class_exists. */
 export async function changeClass(
   ctx: Context,
-  args: { readonly domain: string; readonly name: string } & ClassChange,
+  args: ClassArgs,
   caller: Caller,
 ): Promise<ClassRow> {
-  checkClass(args)
-  const { domain, name, ...change } = args
+  const change = checkClass(args)
+  const { domain, name } = args
   const { domainId, id } = await getClass(ctx, { domain, name })
   await ctx.db.transaction(async tx => {
     await updateClass(tx, { domainId, id, ...change })
@@ -100,14 +111,18 @@ export async function changeClass(
   return getClass(ctx, { domain, name })
 }
 
-/** Removes an unused class. Throws class_not_found, nodel_default_class or class_has_files. */
+/**
+ * Removes an unused class. Throws no_domain, no_class, nodel_default_class, domain_not_found,
+ * class_not_found or class_has_files, in this order.
+ */
 export async function deleteClass(
   ctx: Context,
   { domain, name }: { readonly domain: string; readonly name: string },
   caller: Caller,
 ): Promise<void> {
+  checkNames({ domain, name })
+  if (name === 'default') throw new CodedError('nodel_default_class', 'the default class stays')
   const { domainId, id } = await getClass(ctx, { domain, name })
-  if (id === 0) throw new CodedError('nodel_default_class', 'the default class stays')
   await ctx.db.transaction(async tx => {
     if (await hasFiles(tx, domainId, id)) {
       throw new CodedError('class_has_files', `files of ${domain} belong to ${name}`)
@@ -122,18 +137,30 @@ async function getClass(
   ctx: Context,
   { domain, name }: { readonly domain: string; readonly name: string },
 ): Promise<ClassRow> {
-  if (name === '') throw new CodedError('no_class', 'no class given')
   const row = findClass(await getConfiguredDomain(ctx, domain), name)
   if (!row) throw new CodedError('class_not_found', `no class ${JSON.stringify(name)} in ${domain}`)
   return row
 }
 
-function checkClass({ name, mindevcount, replpolicy }: { name: string } & ClassChange): void {
+function checkNames({ domain, name }: { domain: string; name: string }): void {
+  if (domain === '') throw new CodedError('no_domain', 'no domain given')
   if (name === '') throw new CodedError('no_class', 'no class given')
-  if (mindevcount !== undefined && !(mindevcount >= 1)) {
-    throw new CodedError('invalid_mindevcount', 'mindevcount is at least 1')
+}
+
+const maxCopies = 255
+
+function checkClass({ domain, name, hashtype, ...change }: ClassArgs): ClassChange {
+  checkNames({ domain, name })
+  const { mindevcount, replpolicy } = change
+  if (mindevcount !== undefined && !(mindevcount >= 1 && mindevcount <= maxCopies)) {
+    throw new CodedError('invalid_mindevcount', `mindevcount is 1 to ${maxCopies}`)
   }
   if (replpolicy !== undefined && !parsePolicy(replpolicy)) {
     throw new CodedError('invalid_replpolicy', `unknown policy ${JSON.stringify(replpolicy)}`)
   }
+  if (hashtype === undefined) return change
+  if (!isHashtype(hashtype)) {
+    throw new CodedError('invalid_hashtype', `unknown algorithm ${JSON.stringify(hashtype)}`)
+  }
+  return { ...change, hashtype }
 }

@@ -3,7 +3,7 @@ import { CodedError } from '../../common/errors.ts'
 import { maxKeyBytes } from '../../common/keys.ts'
 import type { Metadata } from '../../common/protocol.ts'
 import type { Context } from '../cluster/context.ts'
-import { findClass, numberSetting } from '../cluster/snapshot.ts'
+import { numberSetting } from '../cluster/snapshot.ts'
 import { isReadable, type Device } from '../policy/device.ts'
 import { orderForRead } from '../policy/placement.ts'
 import type { Caller } from '../store/audit.ts'
@@ -17,7 +17,7 @@ import {
   type FileRow,
 } from '../store/files.ts'
 import { checkMetadata } from './metadata.ts'
-import { getDomain, getFileKey } from './lookup.ts'
+import { getDomain, getFileClass, getFileKey } from './lookup.ts'
 
 /** How a file command names a file. */
 export interface FileRef {
@@ -200,10 +200,10 @@ export async function changeFile(ctx: Context, args: ChangeArgs): Promise<FileRo
   const key = await getFileKey(ctx, args)
   checkMetadata(args)
   const domain = await getDomain(ctx, args.domain)
-  const classRow = args.class === undefined ? undefined : findClass(domain, args.class)
-  if (args.class !== undefined && !classRow) {
-    throw new CodedError('class_not_found', `no class ${JSON.stringify(args.class)}`)
-  }
+  const classRow =
+    args.class === undefined
+      ? undefined
+      : await getFileClass(ctx, { domain, name: args.class }, 'class_not_found')
   const file = await updateFile(ctx.db, key, {
     ...(classRow ? { classId: classRow.id } : {}),
     ...(args.contentType === undefined ? {} : { contentType: args.contentType }),
@@ -212,6 +212,24 @@ export async function changeFile(ctx: Context, args: ChangeArgs): Promise<FileRo
   if (!file) throw unknownKey(args)
   if (classRow) ctx.wake('replicate')
   return file
+}
+
+/**
+ * Gives a file another class, as the line protocol does it: the class has to be named, and somewhere
+ * there has to be a copy. Throws no_key, no_class, class_not_found, unknown_key or no_devices, in
+ * this order.
+ */
+export async function reclassifyFile(
+  ctx: Context,
+  ref: FileRef & { readonly class: string },
+): Promise<void> {
+  await getFileKey(ctx, ref)
+  if (ref.class === '') throw new CodedError('no_class', 'no class given')
+  const domain = await getDomain(ctx, ref.domain)
+  const { id } = await getFileClass(ctx, { domain, name: ref.class }, 'class_not_found')
+  const { classId, devids } = await statFile(ctx, ref)
+  if (devids.length === 0) throw new CodedError('no_devices', 'no device holds the file')
+  if (classId !== id) await changeFile(ctx, ref)
 }
 
 /** Takes a key away; its bytes go after the grace period. Throws no_key or unknown_key. */

@@ -19,20 +19,18 @@ export async function getDomain({ cluster }: Cluster, name: string): Promise<Dom
   return fresh
 }
 
-/** The class of a new file; empty is the default one. Throws unreg_class. */
-export async function getUploadClass(
+/** The class that a file is to have; empty is the default one. Throws `code` without such a class. */
+export async function getFileClass(
   { cluster }: Cluster,
-  domain: Domain,
-  name: string,
+  { domain, name }: { readonly domain: Domain; readonly name: string },
+  code: 'unreg_class' | 'class_not_found',
 ): Promise<ClassRow> {
   const found = findClass(domain, name)
   if (found) return found
   await cluster.refreshAfterMiss()
   const fresh = cluster.snapshot.domainsById.get(domain.id)
   const row = fresh && findClass(fresh, name)
-  if (!row) {
-    throw new CodedError('unreg_class', `no class ${JSON.stringify(name)} in ${domain.name}`)
-  }
+  if (!row) throw new CodedError(code, `no class ${JSON.stringify(name)} in ${domain.name}`)
   return row
 }
 

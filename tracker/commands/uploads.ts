@@ -11,14 +11,8 @@ import { copiesFor, reachableTarget } from '../policy/durability.ts'
 import { placeNewFile } from '../policy/placement.ts'
 import type { Caller } from '../store/audit.ts'
 import { fileKey, type FileId } from '../store/files.ts'
-import {
-  abandonUpload as abandonRow,
-  commitUpload as commitRow,
-  findUpload,
-  insertUpload,
-  type UploadRow,
-} from '../store/uploads.ts'
-import { getClassOf, getDomain, getUploadClass } from './lookup.ts'
+import { abandonUpload as abandonRow, findUpload, type UploadRow } from '../store/uploads.ts'
+import { getClassOf, getDomain, getFileClass } from './lookup.ts'
 import { checkMetadata } from './metadata.ts'
 
 /** Devices beyond the copies wanted that a client may turn to when one fails. */
@@ -48,7 +42,7 @@ export interface Opened extends FileId {
 export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> {
   const domain = await getDomain(ctx, args.domain)
   checkKey(args.key)
-  const classRow = await getUploadClass(ctx, domain, args.class)
+  const classRow = await getFileClass(ctx, { domain, name: args.class }, 'unreg_class')
   checkMetadata(args)
   const all = ctx.cluster.devices()
   const target = reachableTarget(all, copiesFor(args.durability, classRow.mindevcount))
@@ -65,7 +59,7 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
   const file = fileKey(domain.id, args.key)
   const fid = await ctx.fids.next()
   const seconds = numberSetting(ctx.cluster.snapshot, 'upload_seconds')
-  const expiresAt = await insertUpload(ctx.lazyDb, {
+  const expiresAt = await ctx.insertUpload({
     ...file,
     fid,
     classId: classRow.id,
@@ -126,7 +120,7 @@ export async function commitUpload(
     )
   }
   const replicate = devids.size < classRow.mindevcount
-  const committed = await commitRow(ctx.db, {
+  const committed = await ctx.commitUpload({
     upload,
     file: fileKey(upload.domainId, upload.key),
     answer: {

@@ -9,6 +9,8 @@ export interface BatcherOptions<In, Out> {
   readonly limit: number
   /** Statements under way at once. */
   readonly parallel: number
+  /** Items that have any of these in common never share a statement. */
+  readonly keysOf?: (item: In) => readonly string[]
   /** Handles all items, in order. Throws when it could not; then each is run by itself. */
   readonly run: (items: readonly In[]) => Promise<readonly Out[]>
 }
@@ -23,6 +25,7 @@ interface Waiting<In, Out> {
 export function createBatcher<In, Out>({
   limit,
   parallel,
+  keysOf,
   run,
 }: BatcherOptions<In, Out>): (item: In) => Promise<Out> {
   let waiting: Waiting<In, Out>[] = []
@@ -40,13 +43,27 @@ export function createBatcher<In, Out>({
       else only?.reject(err)
     }
   }
+  const take = (): Waiting<In, Out>[] => {
+    const batch: Waiting<In, Out>[] = []
+    const left: Waiting<In, Out>[] = []
+    const taken = new Set<string>()
+    for (const one of waiting) {
+      const keys = keysOf?.(one.item) ?? []
+      if (batch.length >= limit || keys.some(key => taken.has(key))) {
+        left.push(one)
+        continue
+      }
+      for (const key of keys) taken.add(key)
+      batch.push(one)
+    }
+    waiting = left
+    return batch
+  }
   const flush = (): void => {
     scheduled = false
     while (underWay < parallel && waiting.length > 0) {
-      const batch = waiting.slice(0, limit)
-      waiting = waiting.slice(limit)
       underWay++
-      void settle(batch).finally(() => {
+      void settle(take()).finally(() => {
         underWay--
         flush()
       })

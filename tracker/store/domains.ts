@@ -30,6 +30,11 @@ export interface ClassChange {
 /** MogileFS's numbers for the algorithms. */
 const hashtypeIds: Readonly<Record<Hashtype, number | null>> = { NONE: null, MD5: 1, 'SHA-1': 2 }
 
+/** True for the name of an algorithm, or NONE. */
+export function isHashtype(name: string): name is Hashtype {
+  return Object.hasOwn(hashtypeIds, name)
+}
+
 const hashtypeName = (id: number | null): Hashtype =>
   id === 1 ? 'MD5' : id === 2 ? 'SHA-1' : 'NONE'
 

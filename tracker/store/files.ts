@@ -107,6 +107,19 @@ export async function listFiles(
   return rows
 }
 
+/** Files of all domains by their fids, ascending, from behind `after`. */
+export async function listFilesByFid(
+  db: Db,
+  { after, limit }: { readonly after: number; readonly limit: number },
+): Promise<FileRow[]> {
+  const { rows } = await db.query<FileRow>({
+    name: 'files.list_by_fid',
+    text: `select ${columns} from file where fid > $1 order by fid limit $2`,
+    values: [after, limit],
+  })
+  return rows
+}
+
 /** Takes a key away at once and queues its bytes for deletion. False when there is no such key. */
 export async function removeFile(
   db: Db,

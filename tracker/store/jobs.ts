@@ -165,3 +165,45 @@ export async function queueDepths(db: Db): Promise<{ replicate: QueueDepth; dele
   const [replicate, deletions] = await Promise.all([depth('replicate_job'), depth('delete_job')])
   return { replicate, delete: deletions }
 }
+
+/** A queued job as people look at it. */
+export interface QueuedJob {
+  fid: number
+  attempts: number
+  /** Unix time in seconds; null: it waits for a person. */
+  nextTry: number | null
+}
+
+export interface QueuedDeletion extends QueuedJob {
+  devids: number[]
+}
+
+const nextTry = `
+  case when next_try < 'infinity' then extract(epoch from next_try)::bigint end as "nextTry"`
+
+export async function findReplication(db: Db, fid: number): Promise<QueuedJob | undefined> {
+  const { rows } = await db.query<QueuedJob>({
+    name: 'jobs.find_replication',
+    text: `select fid, attempts, ${nextTry} from replicate_job where fid = $1`,
+    values: [fid],
+  })
+  return rows[0]
+}
+
+export async function findDeletion(db: Db, fid: number): Promise<QueuedDeletion | undefined> {
+  const { rows } = await db.query<QueuedDeletion>({
+    name: 'jobs.find_deletion',
+    text: `select fid, attempts, devids, ${nextTry} from delete_job where fid = $1`,
+    values: [fid],
+  })
+  return rows[0]
+}
+
+/** Makes every waiting replication due now; returns how many waited. */
+export async function expediteReplications(db: Db): Promise<number> {
+  const { rowCount } = await db.query({
+    name: 'jobs.expedite_replications',
+    text: 'update replicate_job set next_try = now() where next_try > now()',
+  })
+  return rowCount
+}

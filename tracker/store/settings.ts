@@ -26,3 +26,15 @@ export async function removeSetting(db: Db, name: string): Promise<void> {
     values: [name],
   })
 }
+
+/** Adds 1 to a setting that counts; anything else than a number counts as 0. */
+export async function incrementSetting(db: Db, name: string): Promise<void> {
+  await db.query({
+    name: 'settings.increment',
+    text: `
+      insert into setting (name, value) values ($1, '1')
+      on conflict (name) do update set
+        value = (coalesce(substring(setting.value from '^\\d{1,15}$')::bigint, 0) + 1)::text`,
+    values: [name],
+  })
+}

@@ -46,35 +46,46 @@ export interface NewUpload extends FileKey {
 }
 
 /**
- * Notes an upload that may be committed within `seconds`; returns when that ends, or undefined when
- * the domain has been removed meanwhile.
+ * Notes uploads that may each be committed within its `seconds`; returns when that ends, in order,
+ * or undefined where the domain has been removed meanwhile.
  */
-export async function insertUpload(db: Db, upload: NewUpload): Promise<Date | undefined> {
-  const { rows } = await db.query<{ expiresAt: Date }>({
+export async function insertUploads(
+  db: Db,
+  uploads: readonly NewUpload[],
+): Promise<(Date | undefined)[]> {
+  const { rows } = await db.query<{ fid: number; expiresAt: Date }>({
     name: 'uploads.insert',
     text: `
       insert into upload (fid, slot, domain_id, class_id, key, size, devids, durability,
         content_type, metadata, expires_at)
-      select $1::bigint, $2::smallint, id, $4::int, $5::bytea, $6::bigint, $7::int[], $8::text,
-        $9::text, $10::jsonb, now() + make_interval(secs => $11)
-      from domain where id = $3
-      returning expires_at as "expiresAt"`,
+      select w.fid, w.slot, w.domain_id, w.class_id, w.key, w.size, w.devids::int[], w.durability,
+        w.content_type, w.metadata, now() + make_interval(secs => w.seconds)
+      from unnest($1::bigint[], $2::smallint[], $3::int[], $4::int[], $5::bytea[], $6::bigint[],
+          $7::text[], $8::text[], $9::text[], $10::jsonb[], $11::float8[])
+        as w (fid, slot, domain_id, class_id, key, size, devids, durability, content_type, metadata,
+          seconds)
+      join domain on domain.id = w.domain_id
+      returning fid, expires_at as "expiresAt"`,
     values: [
-      upload.fid,
-      upload.slot,
-      upload.domainId,
-      upload.classId,
-      upload.key,
-      upload.size,
-      upload.devids,
-      upload.durability,
-      upload.contentType,
-      upload.metadata,
-      upload.seconds,
+      uploads.map(u => u.fid),
+      uploads.map(u => u.slot),
+      uploads.map(u => u.domainId),
+      uploads.map(u => u.classId),
+      uploads.map(u => u.key),
+      uploads.map(u => u.size),
+      uploads.map(u => arrayText(u.devids)),
+      uploads.map(u => u.durability),
+      uploads.map(u => u.contentType),
+      uploads.map(u => u.metadata),
+      uploads.map(u => u.seconds),
     ],
   })
-  return rows[0]?.expiresAt
+  const ends = new Map(rows.map(({ fid, expiresAt }) => [fid, expiresAt]))
+  return uploads.map(({ fid }) => ends.get(fid))
 }
+
+/** An array inside an array of arrays of different lengths, which Postgres has not. */
+const arrayText = (numbers: readonly number[]): string => `{${numbers.join(',')}}`
 
 export async function findUpload(db: Db, { fid, slot }: FileId): Promise<UploadRow | undefined> {
   const { rows } = await db.query<UploadRow>({
@@ -108,26 +119,46 @@ export interface Commit {
   readonly caller: Caller
 }
 
+/** What two commits in one statement must not have in common: the file they make, and the upload. */
+export const commitKeys = ({ upload, file }: Commit): string[] => [
+  `${file.domainId} ${file.key.toString('latin1')}`,
+  `fid ${upload.fid}`,
+]
+
 /**
- * Makes an open upload the content of its key, in one statement: upload closed, file in or replaced,
- * the displaced content to the delete queue, missing copies to the replicate queue, audit. The
- * upsert reads the displaced row under its lock, so of concurrent commits each displaces the one
- * before. Undefined when the upload is not open any more.
+ * Makes open uploads the contents of their keys, in one statement: uploads closed, files in or
+ * replaced, displaced contents to the delete queue, missing copies to the replicate queue, audit.
+ * The upsert reads the displaced row under its lock, so of concurrent commits each displaces the one
+ * before; the rows are taken in one order, so that statements do not wait for each other in a ring.
+ * Returns the times of the commits, in order; undefined for an upload that is not open any more.
  */
-export async function commitUpload(db: Db, commit: Commit): Promise<Date | undefined> {
-  const { upload, file, answer, checksum, caller } = commit
-  const { rows } = await db.query<{ committedAt: Date }>({
+export async function commitUploads(
+  db: Db,
+  commits: readonly Commit[],
+): Promise<(Date | undefined)[]> {
+  const { rows } = await db.query<{ fid: number; committedAt: Date }>({
     name: 'uploads.commit',
     text: `
-      with closed as (
+      with wanted as (
+        select * from unnest($1::bigint[], $2::smallint[], $3::int[], $4::bytea[], $5::smallint[],
+            $6::jsonb[], $7::bigint[], $8::text[], $9::bytea[], $10::smallint[], $11::bytea[],
+            $12::boolean[], $13::float8[], $14::text[], $15::text[], $16::text[])
+          as w (fid, upload_slot, domain_id, key, slot, answer, size, devids, sha256, hashtype,
+            checksum, replicate, grace, actor, address, request_id)
+      ), closed as (
         update upload
-        set committed_at = now(), expires_at = now() + interval '1 hour', answer = $6
-        where fid = $1 and slot = $2 and committed_at is null and expires_at > now()
-        returning class_id, content_type, metadata
+        set committed_at = now(), expires_at = now() + interval '1 hour', answer = wanted.answer
+        from wanted
+        where upload.fid = wanted.fid and upload.slot = wanted.upload_slot
+          and committed_at is null and expires_at > now()
+        returning upload.fid, upload.class_id, upload.content_type, upload.metadata
       ), stored as (
         insert into file (domain_id, key, slot, fid, class_id, size, devids, sha256, hashtype,
           checksum, content_type, metadata)
-        select $3, $4, $5, $1, class_id, $7, $8, $9, $10, $11, content_type, metadata from closed
+        select wanted.domain_id, key, slot, fid, closed.class_id, wanted.size, devids::int[], sha256,
+          hashtype, checksum, closed.content_type, closed.metadata
+        from wanted join closed using (fid)
+        order by wanted.domain_id, key
         on conflict (domain_id, key, slot) do update set
           replaced_fid = file.fid, replaced_devids = file.devids,
           fid = excluded.fid, class_id = excluded.class_id, size = excluded.size,
@@ -137,38 +168,40 @@ export async function commitUpload(db: Db, commit: Commit): Promise<Date | undef
         returning fid, slot, replaced_fid, replaced_devids, created_at
       ), displaced as (
         insert into delete_job (fid, slot, devids, next_try)
-        select replaced_fid, slot, replaced_devids, now() + make_interval(secs => $12)
-        from stored where replaced_fid is not null
+        select replaced_fid, stored.slot, replaced_devids, now() + make_interval(secs => grace)
+        from stored join wanted using (fid) where replaced_fid is not null
         on conflict (fid, slot) do nothing
       ), queued as (
         insert into replicate_job (fid, slot, next_try)
-        select fid, slot, now() from stored where $13
+        select fid, stored.slot, now() from stored join wanted using (fid) where replicate
         on conflict (fid, slot) do nothing
       ), noted as (
         insert into audit (slot, actor, address, request_id, action, domain_id, fid, key)
-        select slot, $14, $15, $16, 'put', $3, fid, $4 from stored
+        select stored.slot, actor, address, request_id, 'put', domain_id, fid, key
+        from stored join wanted using (fid)
       )
-      select created_at as "committedAt" from stored`,
+      select fid, created_at as "committedAt" from stored`,
     values: [
-      upload.fid,
-      upload.slot,
-      file.domainId,
-      file.key,
-      file.slot,
-      answer,
-      answer.size,
-      answer.devids,
-      answer.sha256 === undefined ? null : Buffer.from(answer.sha256, 'hex'),
-      checksum?.hashtype ?? null,
-      checksum?.digest ?? null,
-      commit.graceSeconds,
-      commit.replicate,
-      caller.actor,
-      caller.address,
-      caller.requestId ?? null,
+      commits.map(c => c.upload.fid),
+      commits.map(c => c.upload.slot),
+      commits.map(c => c.file.domainId),
+      commits.map(c => c.file.key),
+      commits.map(c => c.file.slot),
+      commits.map(c => c.answer),
+      commits.map(c => c.answer.size),
+      commits.map(c => arrayText(c.answer.devids)),
+      commits.map(({ answer: { sha256 } }) => sha256 && Buffer.from(sha256, 'hex')),
+      commits.map(c => c.checksum?.hashtype),
+      commits.map(c => c.checksum?.digest),
+      commits.map(c => c.replicate),
+      commits.map(c => c.graceSeconds),
+      commits.map(c => c.caller.actor),
+      commits.map(c => c.caller.address),
+      commits.map(c => c.caller.requestId),
     ],
   })
-  return rows[0]?.committedAt
+  const times = new Map(rows.map(({ fid, committedAt }) => [fid, committedAt]))
+  return commits.map(({ upload }) => times.get(upload.fid))
 }
 
 /**

@@ -139,8 +139,13 @@ export type Pair = readonly [name: string, value: string | number | RawPath]
 
 const pairName = /^[a-z_][A-Za-z0-9_]*$/
 
+/** True for what a pair of a reply can be called. */
+export function isPairName(name: string): boolean {
+  return pairName.test(name)
+}
+
 const pair = (name: string, value: Pair[1]): string => {
-  if (!pairName.test(name)) throw new RangeError(`not a name: ${JSON.stringify(name)}`)
+  if (!isPairName(name)) throw new RangeError(`not a name: ${JSON.stringify(name)}`)
   return `${name}=${value instanceof RawPath ? value.url : encodeValue(String(value))}`
 }
 

@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import { openDb, type DbPool } from '../../../tracker/store/db.ts'
 import { insertDomain } from '../../../tracker/store/domains.ts'
 import { fileKey, type FileId, type FileKey } from '../../../tracker/store/files.ts'
-import { commitUpload, insertUpload, type Commit } from '../../../tracker/store/uploads.ts'
+import { commitUploads, insertUploads, type Commit } from '../../../tracker/store/uploads.ts'
 import { testDatabase } from '../../helpers/postgres.ts'
 import { openSql, type Sql } from '../database.ts'
 
@@ -37,30 +37,36 @@ export async function openStore(t: Test): Promise<Store> {
 
   const open: Store['open'] = async (fid, name, devids = [1, 2]) => {
     const { slot } = key(name)
-    await insertUpload(db, {
-      ...key(name),
-      fid,
-      classId: 0,
-      size: null,
-      devids,
-      durability: 'safe',
-      contentType: null,
-      metadata: null,
-      seconds: 60,
-    })
+    await insertUploads(db, [
+      {
+        ...key(name),
+        fid,
+        classId: 0,
+        size: null,
+        devids,
+        durability: 'safe',
+        contentType: null,
+        metadata: null,
+        seconds: 60,
+      },
+    ])
     return { fid, slot }
   }
-  const commit: Store['commit'] = (fid, name, devids = [1, 2], change = {}) =>
-    commitUpload(db, {
-      upload: { fid, slot: key(name).slot },
-      file: key(name),
-      answer: { size: 5, devids: [...devids], copies: devids.length },
-      checksum: null,
-      replicate: false,
-      graceSeconds: 0,
-      caller,
-      ...change,
-    })
+  const commit: Store['commit'] = async (fid, name, devids = [1, 2], change = {}) => {
+    const [committedAt] = await commitUploads(db, [
+      {
+        upload: { fid, slot: key(name).slot },
+        file: key(name),
+        answer: { size: 5, devids: [...devids], copies: devids.length },
+        checksum: null,
+        replicate: false,
+        graceSeconds: 0,
+        caller,
+        ...change,
+      },
+    ])
+    return committedAt
+  }
   return {
     db,
     sql,

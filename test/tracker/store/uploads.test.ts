@@ -1,9 +1,13 @@
 import t from 'tap'
+import { createBatcher } from '../../../tracker/store/batch.ts'
 import { createFileFinder, removeFile } from '../../../tracker/store/files.ts'
 import {
   abandonUpload,
   findUpload,
-  insertUpload,
+  commitKeys,
+  commitUploads,
+  type Commit,
+  insertUploads,
   listExpiredUploads,
   removeFinishedUploads,
 } from '../../../tracker/store/uploads.ts'
@@ -138,17 +142,96 @@ t.test('the answer of a finished upload is kept for a while and then forgotten',
 t.test('nothing is opened in a domain that has gone', async t => {
   const { db, sql, key, domainId } = await openStore(t)
   await sql('delete from domain where id = $1', [domainId])
-  const expiresAt = await insertUpload(db, {
-    ...key('key'),
-    fid: 1,
-    classId: 0,
-    size: null,
-    devids: [1],
-    durability: 'fast',
-    contentType: null,
-    metadata: null,
-    seconds: 60,
-  })
+  const [expiresAt] = await insertUploads(db, [
+    {
+      ...key('key'),
+      fid: 1,
+      classId: 0,
+      size: null,
+      devids: [1],
+      durability: 'fast',
+      contentType: null,
+      metadata: null,
+      seconds: 60,
+    },
+  ])
   t.equal(expiresAt, undefined)
   t.strictSame(await sql('select from upload'), [])
 })
+
+t.test('uploads that are committed in one statement do not affect each other', async t => {
+  const { db, sql, key, open, put } = await openStore(t)
+  await put(1, 'replaced', [3, 4])
+  for (const [fid, name] of [
+    [2, 'replaced'],
+    [3, 'new'],
+    [5, 'short of copies'],
+  ] as const) {
+    await open(fid, name)
+  }
+  const commit = (fid: number, name: string, devids: number[]): Commit => ({
+    upload: { fid, slot: key(name).slot },
+    file: key(name),
+    answer: { size: fid, devids, copies: devids.length },
+    checksum: null,
+    replicate: devids.length < 2,
+    graceSeconds: 0,
+    caller,
+  })
+  const times = await commitUploads(db, [
+    commit(2, 'replaced', [1, 2]),
+    commit(3, 'new', [5, 6, 7]),
+    commit(4, 'never opened', [1, 2]),
+    commit(5, 'short of copies', [1]),
+  ])
+  t.same(
+    times.map(time => time !== undefined),
+    [true, true, false, true],
+  )
+  t.strictSame(await sql('select fid, size, devids from file order by fid'), [
+    { fid: 2, size: 2, devids: [1, 2] },
+    { fid: 3, size: 3, devids: [5, 6, 7] },
+    { fid: 5, size: 5, devids: [1] },
+  ])
+  t.strictSame(await sql('select fid, devids from delete_job'), [{ fid: 1, devids: [3, 4] }])
+  t.strictSame(await sql('select fid from replicate_job'), [{ fid: 5 }])
+})
+
+t.test(
+  'batches of commits on the same keys in any order neither block nor lose anything',
+  async t => {
+    const { db, sql, key, open } = await openStore(t)
+    const names = ['a', 'b', 'c', 'd', 'e']
+    const commitUpload = createBatcher<Commit, Date | undefined>({
+      limit: 4,
+      parallel: 4,
+      keysOf: commitKeys,
+      run: commits => commitUploads(db, commits),
+    })
+    const fids = Array.from({ length: 100 }, (_, i) => i + 1)
+    const nameOf = (fid: number): string => names[(fid * 7) % names.length]!
+    for (const fid of fids) await open(fid, nameOf(fid))
+    const times = await Promise.all(
+      fids.map(fid =>
+        commitUpload({
+          upload: { fid, slot: key(nameOf(fid)).slot },
+          file: key(nameOf(fid)),
+          answer: { size: 1, devids: [1], copies: 1 },
+          checksum: null,
+          replicate: false,
+          graceSeconds: 0,
+          caller,
+        }),
+      ),
+    )
+    t.ok(times.every(time => time !== undefined))
+    const live = await sql('select fid from file')
+    const displaced = await sql('select fid from delete_job')
+    t.equal(live.length, names.length)
+    t.same(
+      [...live, ...displaced].map(({ fid }) => Number(fid)).sort((a, b) => a - b),
+      fids,
+      'every content is live or queued for deletion, once',
+    )
+  },
+)

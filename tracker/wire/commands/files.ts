@@ -1,0 +1,182 @@
+/** Uploads and files. */
+import { CodedError, isCoded } from '../../../common/errors.ts'
+import type { Context } from '../../cluster/context.ts'
+import { numberSetting } from '../../cluster/snapshot.ts'
+import { createClose, createOpen, parseChecksum } from '../../commands/close.ts'
+import {
+  choosePaths,
+  deleteFile,
+  listFiles,
+  locateFile,
+  reclassifyFile,
+  renameFile,
+  statFile,
+} from '../../commands/files.ts'
+import { className } from '../../commands/lookup.ts'
+import type { Caller } from '../../store/audit.ts'
+import type { FileRow } from '../../store/files.ts'
+import { rawPath, utf8ToWire, type Pair } from '../codec.ts'
+import { domainOf, type Args, type Handlers } from './args.ts'
+
+/** Where the replicas of a fid are, for reading or writing; devices that are gone are left out. */
+export const paths = (
+  ctx: Context,
+  {
+    devids,
+    fid,
+    args,
+    caller,
+    method,
+  }: { devids: number[]; fid: number; args: Args; caller: Caller; method: 'GET' | 'PUT' },
+): { devid: number; path: Pair[1] }[] => {
+  const whose = { alternative: args.text('zone') === 'alt', reader: caller.address }
+  const life = method === 'PUT' ? 'upload_seconds' : 'get_url_seconds'
+  const seconds = numberSetting(ctx.cluster.snapshot, life)
+  return devids.flatMap(devid => {
+    const url = ctx.open
+      ? ctx.urls.plain({ devid, fid }, { method, ...whose })
+      : ctx.urls.replica({ devid, fid }, { method, ...whose, seconds })
+    return url === undefined ? [] : { devid, path: rawPath(url) }
+  })
+}
+
+export const fileCommands: Handlers = {
+  async create_open(ctx, args, caller) {
+    const multiple = args.flag('multi_dest')
+    const { fid, devices } = await createOpen(ctx, {
+      domain: args.text('domain'),
+      key: args.bytes('key'),
+      class: args.text('class'),
+      fid: args.number('fid'),
+      multiple,
+      size: args.number('size'),
+    })
+    const devids = devices.map(({ devid }) => devid)
+    const targets = paths(ctx, { devids, fid, args, caller, method: 'PUT' })
+    const [first] = targets
+    if (!first) throw new CodedError('no_devices', 'no device takes new files now')
+    if (!multiple) {
+      return [
+        ['fid', fid],
+        ['devid', first.devid],
+        ['path', first.path],
+      ]
+    }
+    return [
+      ['fid', fid],
+      ['dev_count', targets.length],
+      ...targets.flatMap(({ devid, path }, i): Pair[] => [
+        [`devid_${i + 1}`, devid],
+        [`path_${i + 1}`, path],
+      ]),
+    ]
+  },
+
+  async create_close(ctx, args, caller) {
+    const domain = await domainOf(ctx, args)
+    const fid = args.number('fid')
+    if (!(fid > 0 && Number.isSafeInteger(fid))) throw new CodedError('no_fid', 'no fid given')
+    for (const name of ['devid', 'path'] as const) {
+      if (!args.flag(name)) throw new CodedError(`no_${name}`, `no ${name} given`)
+    }
+    const checksum = args.text('checksum')
+    await createClose(
+      ctx,
+      {
+        domain,
+        key: args.bytes('key'),
+        fid,
+        devid: args.number('devid'),
+        path: args.text('path'),
+        alternative: args.text('zone') === 'alt',
+        size: args.number('size'),
+        checksum: checksum === '' ? undefined : parseChecksum(checksum),
+        verifyChecksum: args.flag('checksumverify'),
+      },
+      caller,
+    )
+    return []
+  },
+
+  async get_paths(ctx, args, caller) {
+    const domain = await domainOf(ctx, args)
+    const located = await locateFile(ctx, { domain, key: args.key('key') })
+    const devices = await choosePaths(ctx, located, {
+      count: Math.max(2, args.number('pathcount')),
+      verify: !args.flag('noverify'),
+    })
+    const devids = devices.map(({ devid }) => devid)
+    const found = paths(ctx, { devids, fid: located.file.fid, args, caller, method: 'GET' })
+    return [['paths', found.length], ...found.map(({ path }, i): Pair => [`path${i + 1}`, path])]
+  },
+
+  async file_info(ctx, args) {
+    const domain = await domainOf(ctx, args)
+    const file = await statFile(ctx, { domain, key: args.key('key') })
+    const classes = ctx.cluster.snapshot.domainsById.get(file.domainId)?.classes
+    const hashtype = classes?.get(file.classId)?.hashtype ?? 'NONE'
+    return [
+      ['fid', file.fid],
+      ['domain', utf8ToWire(domain)],
+      ['class', utf8ToWire(className(ctx, file.domainId, file.classId))],
+      ['key', file.key.toString('latin1')],
+      ['length', file.size],
+      ['devcount', file.devids.length],
+      ...(args.flag('devices') ? [['devids', file.devids.join(',')] as const] : []),
+      ...(hashtype === 'NONE' ? [] : [['checksum', checksumText(file) ?? 'MISSING'] as const]),
+    ]
+  },
+
+  async list_keys(ctx, args) {
+    const domain = await domainOf(ctx, args)
+    const prefix = args.key('prefix')
+    const after = args.key('after')
+    if (after.length > 0 && !after.subarray(0, prefix.length).equals(prefix)) {
+      throw new CodedError('after_mismatch', 'after does not begin with the prefix')
+    }
+    const limit = Math.min(args.number('limit') || 1000, 1000)
+    const { files } = await listFiles(ctx, { domain, prefix, after, limit })
+    const last = files.at(-1)
+    if (!last) throw new CodedError('none_match', 'no keys match')
+    return [
+      ['key_count', files.length],
+      ['next_after', last.key.toString('latin1')],
+      ...files.map(({ key }, i): Pair => [`key_${i + 1}`, key.toString('latin1')]),
+    ]
+  },
+
+  async delete(ctx, args, caller) {
+    const domain = await domainOf(ctx, args)
+    await deleteFile(ctx, { domain, key: args.key('key') }, caller)
+    return []
+  },
+
+  async rename(ctx, args) {
+    const domain = await domainOf(ctx, args)
+    await renameFile(ctx, {
+      domain,
+      from: args.key('from_key'),
+      to: args.key('to_key'),
+    })
+    return []
+  },
+
+  async updateclass(ctx, args) {
+    const domain = await domainOf(ctx, args)
+    const key = args.key('key')
+    try {
+      await reclassifyFile(ctx, { domain, key, class: args.text('class') })
+    } catch (err) {
+      if (!isCoded(err, 'unknown_key')) throw err
+      // Only this command calls it so.
+      throw new CodedError('invalid_key', err.message, { cause: err })
+    }
+    return []
+  },
+}
+
+/** A file's digest with the algorithm it was made by, which may no longer be that of its class. */
+export function checksumText({ hashtype, checksum }: FileRow): string | undefined {
+  if (!checksum) return undefined
+  return `${hashtype === 2 ? 'SHA-1' : 'MD5'}:${checksum.toString('hex')}`
+}

@@ -1,0 +1,40 @@
+/** Cluster-wide settings. */
+import { CodedError } from '../../../common/errors.ts'
+import { listSettings, setSetting } from '../../commands/settings.ts'
+import { utf8ToWire, type Pair } from '../codec.ts'
+import type { Handlers } from './args.ts'
+
+/** The state of fsck is kept from the list, what an operator sets for it is not. */
+const isListed = (name: string): boolean => name === 'fsck_checksum' || !name.startsWith('fsck_')
+
+export const settingCommands: Handlers = {
+  async server_setting(ctx, args) {
+    const name = args.text('key')
+    if (!args.flag('key')) throw new CodedError('bad_params', 'no key given')
+    await ctx.cluster.refresh()
+    return [
+      ['key', utf8ToWire(name)],
+      ['value', utf8ToWire(listSettings(ctx).get(name) ?? '')],
+    ]
+  },
+
+  async server_settings(ctx) {
+    await ctx.cluster.refresh()
+    const settings = [...listSettings(ctx)].filter(([name]) => isListed(name))
+    if (settings.length === 0) return []
+    return [
+      ['key_count', settings.length],
+      ...settings.flatMap(([name, value], i): Pair[] => [
+        [`key_${i + 1}`, utf8ToWire(name)],
+        [`value_${i + 1}`, utf8ToWire(value)],
+      ]),
+    ]
+  },
+
+  async set_server_setting(ctx, args, caller) {
+    if (!args.flag('key')) throw new CodedError('bad_params', 'no key given')
+    const value = args.has('value') ? args.text('value') : undefined
+    await setSetting(ctx, { name: args.text('key'), value }, caller)
+    return []
+  },
+}
