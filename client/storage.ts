@@ -7,8 +7,23 @@
 import { Readable } from 'node:stream'
 import { Agent, type Dispatcher } from 'undici'
 import { CodedError, isCoded } from '../common/errors.ts'
-import { readProblem, readText } from './answers.ts'
+import { readText } from './answers.ts'
+import { createNodeRequests, type NodeRequests } from './storage-extras.ts'
+import {
+  contentRange,
+  failure,
+  isClosed,
+  isSuccess,
+  lengthOf,
+  parse,
+  putAnswer,
+  unreachable,
+  type PutAnswer,
+  type Target,
+} from './storage-http.ts'
 import { createWatch } from './watch.ts'
+
+export type { PutAnswer } from './storage-http.ts'
 
 export interface StorageClientOptions {
   /** Milliseconds until a connection stands; 1000. */
@@ -33,13 +48,8 @@ export interface PutOptions extends RequestOptions {
   readonly size?: number | undefined
   /** MD5 of the body (16 bytes), for the node to compare. */
   readonly contentMd5?: Buffer | undefined
-}
-
-/** What a node said about what it stored; a foreign server says nothing. */
-export interface PutAnswer {
-  readonly receipt?: string
-  /** Lower-case hex. */
-  readonly sha256?: string
+  /** `body` is these bytes of a file: from `first` on, of `total`. An empty one asks what is there. */
+  readonly part?: { readonly first: number; readonly total: number } | undefined
 }
 
 export interface GetOptions extends RequestOptions {
@@ -47,9 +57,11 @@ export interface GetOptions extends RequestOptions {
   readonly offset?: number | undefined
   /** Bytes to read, at least 1; all that follow. */
   readonly length?: number | undefined
+  /** The Host field to send; that of the URL. */
+  readonly host?: string | undefined
 }
 
-export interface StorageClient {
+export interface StorageClient extends NodeRequests {
   /**
    * Writes a replica; resolves once the node answered 2xx, which ours does when it is on disk. An
    * error of `body` itself rejects as it is; a `Readable` is destroyed when the put fails.
@@ -120,7 +132,7 @@ export function createStorageClient({
     target: Target,
     body: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
     headers: Record<string, string>,
-    signal: AbortSignal | undefined,
+    { signal, part }: Pick<PutOptions, 'signal' | 'part'>,
   ): Promise<Dispatcher.ResponseData> {
     const watch = createWatch(signal)
     let source: { readonly err: unknown } | undefined
@@ -140,7 +152,8 @@ export function createStorageClient({
         source = { err }
         throw err
       }
-      watch.start(firstByteMs + (sent / flushRate) * 1000)
+      // With the last part the node reads the whole file again.
+      watch.start(firstByteMs + ((part?.total ?? sent) / flushRate) * 1000)
     }
     try {
       const options = { body: pieces() as never, headers, headersTimeout: 0, signal: watch.signal }
@@ -156,18 +169,21 @@ export function createStorageClient({
   }
 
   return {
-    async put(url, body, { size, signal, contentMd5 } = {}) {
+    ...createNodeRequests(send),
+
+    async put(url, body, { size, signal, contentMd5, part } = {}) {
       const target = parse(url)
       const headers: Record<string, string> = {}
       if (contentMd5) headers['content-md5'] = contentMd5.toString('base64')
+      const inMemory = body instanceof Uint8Array
+      const length = inMemory ? body.length : size
+      if (part) headers['content-range'] = contentRange(part, length ?? 0)
       let answer: Dispatcher.ResponseData
-      if (body instanceof Uint8Array && body.length <= oneWriteBytes) {
+      if (inMemory && body.length <= oneWriteBytes) {
         answer = await send(target, 'PUT', { body, headers, signal })
       } else {
-        const inMemory = body instanceof Uint8Array
-        const length = inMemory ? body.length : size
         if (length !== undefined) headers['content-length'] = String(length)
-        answer = await sendPieces(target, inMemory ? [body] : body, headers, signal)
+        answer = await sendPieces(target, inMemory ? [body] : body, headers, { signal, part })
       }
       if (!isSuccess(answer)) throw await failure(target, answer)
       await answer.body.dump()
@@ -176,18 +192,20 @@ export function createStorageClient({
 
     async head(url, { signal } = {}) {
       const target = parse(url)
-      const answer = await send(target, 'HEAD', { signal })
+      // A connection can go on after it: only servers that answer HEAD with a body need a new one.
+      const answer = await send(target, 'HEAD', { signal, reset: false })
       if (!isSuccess(answer) && answer.statusCode !== 404) throw await failure(target, answer)
       await answer.body.dump()
       if (answer.statusCode === 404) return undefined
       return { size: lengthOf(target, answer.headers['content-length']) }
     },
 
-    async get(url, { offset = 0, length, signal } = {}) {
+    async get(url, { offset = 0, length, host, signal } = {}) {
       const target = parse(url)
       const whole = offset === 0 && length === undefined
       const last = length === undefined ? '' : offset + length - 1
       const headers: Record<string, string> = whole ? {} : { range: `bytes=${offset}-${last}` }
+      if (host !== undefined) headers['host'] = host
       const answer = await send(target, 'GET', { headers, signal })
       // Whoever reads it is told; broken with no reader, it must not bring the process down.
       answer.body.on('error', () => {})
@@ -238,55 +256,5 @@ export function createStorageClient({
     },
 
     close: () => agent.destroy(),
-  }
-}
-
-interface Target {
-  readonly origin: string
-  readonly path: string
-  /** `host:port`, for messages. */
-  readonly who: string
-}
-
-function parse(url: string): Target {
-  const parsed = URL.canParse(url) ? new URL(url) : undefined
-  if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:') {
-    throw new CodedError('storage_unreachable', 'not an http URL of a storage node')
-  }
-  return { origin: parsed.origin, path: parsed.pathname + parsed.search, who: parsed.host }
-}
-
-const isSuccess = ({ statusCode }: Dispatcher.ResponseData): boolean =>
-  statusCode >= 200 && statusCode < 300
-
-async function failure({ who }: Target, answer: Dispatcher.ResponseData): Promise<CodedError> {
-  const { code, message } = await readProblem(answer)
-  const fallback = answer.statusCode === 404 ? 'not_found' : 'storage_unreachable'
-  const said = message === undefined ? '' : `: ${message}`
-  return new CodedError(code ?? fallback, `${who} answered ${answer.statusCode}${said}`)
-}
-
-function unreachable({ who }: Target, cause: unknown): CodedError {
-  const message = cause instanceof Error ? cause.message : String(cause)
-  return new CodedError('storage_unreachable', `${who}: ${message}`, { cause })
-}
-
-function isClosed(err: unknown): boolean {
-  const code = (err as { code?: unknown }).code
-  return code === 'UND_ERR_SOCKET' || code === 'ECONNRESET' || code === 'EPIPE'
-}
-
-function lengthOf({ who }: Target, header: string | string[] | undefined): number {
-  const size = Number(header ?? Number.NaN)
-  if (Number.isSafeInteger(size) && size >= 0) return size
-  throw new CodedError('storage_unreachable', `${who} answered without a length`)
-}
-
-function putAnswer(headers: Dispatcher.ResponseData['headers']): PutAnswer {
-  const receipt = headers['omg-receipt']
-  const digest = /(?:^|,)\s*sha-256=:([A-Za-z0-9+/]{43}=):/.exec(String(headers['repr-digest']))
-  return {
-    ...(typeof receipt === 'string' && { receipt }),
-    ...(digest?.[1] && { sha256: Buffer.from(digest[1], 'base64').toString('hex') }),
   }
 }

@@ -147,13 +147,14 @@ function told({ code, rawPacket }: ParserError): CodedError {
 }
 
 /** Writes a whole answer past Node's response object, which may not exist, and closes. */
-function refuse(socket: Socket, error: CodedError): void {
+export function refuse(socket: Socket, error: CodedError): void {
   const body = errorBody(error)
   const text = JSON.stringify(body)
+  const retry = body.statusCode === 503 || body.statusCode === 429 ? 'Retry-After: 1\r\n' : ''
   closeGently(socket)
   socket.write(
     `HTTP/1.1 ${body.statusCode} ${body.error}\r\nContent-Type: application/json; charset=utf-8\r\n` +
-      `Content-Length: ${Buffer.byteLength(text)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${text}`,
+      `${retry}Content-Length: ${Buffer.byteLength(text)}\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n${text}`,
   )
   socket.destroySoon()
 }

@@ -139,8 +139,9 @@ async function start(
     const node = await run(nodeProgram, {
       name: `storage-${name}`,
       flags: { '--listen': listen(500 + 10 * i), '--root': root, '--name': name, '--open': open },
-      env: { OMG_STORAGE_NODE_SECRET: hostSecret(secret, name) },
-      listenFlags: { http: '--listen' },
+      // File threads for several disks, so that one that hangs does not stop the others.
+      env: { OMG_STORAGE_NODE_SECRET: hostSecret(secret, name), UV_THREADPOOL_SIZE: '16' },
+      listenFlags: { http: '--listen', side: '--side-listen' },
       restart: false,
     })
     nodes.push({ name, devids, address: addressOf(node, 'http') })

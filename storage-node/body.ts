@@ -1,7 +1,9 @@
 /** The body of an upload: read with patience that has an end, and written in large pieces. */
-import type { FileHandle } from 'node:fs/promises'
-import type { IncomingMessage } from 'node:http'
+import { createHash } from 'node:crypto'
+import type { Readable } from 'node:stream'
 import { CodedError } from '../common/errors.ts'
+import type { Algorithm, Digests } from './digests.ts'
+import type { Disk } from './disk.ts'
 
 export interface Patience {
   /** Longest wait for the next byte, in milliseconds. */
@@ -16,16 +18,26 @@ export const defaultPatience: Patience = { gapMs: 30_000, graceMs: 30_000, minBy
 /** A chunk as small as one byte costs an object, so their number is bounded as well. */
 const maxChunks = 512
 
+/** Bytes of a body, some of them at a time: as they come, or all there already. */
+export type Body = AsyncIterable<Buffer> | Iterable<Buffer>
+
 /**
  * The chunks of a request's body. Throws request_timeout when the client stalls or dribbles (time
  * that we need for writing does not count), bad_request when the body ends early. Stopping midway
  * leaves the connection usable for an answer.
  */
-export async function* readBody(
-  raw: IncomingMessage,
+export function readBody(
+  raw: Readable,
+  patience: Patience = defaultPatience,
+): AsyncGenerator<Buffer, void, undefined> {
+  return patiently(raw.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>, patience)
+}
+
+/** The same for chunks that come from elsewhere; an error of theirs is a body that ended early. */
+export async function* patiently(
+  chunks: AsyncIterator<Buffer>,
   { gapMs, graceMs, minBytesPerSecond }: Patience = defaultPatience,
 ): AsyncGenerator<Buffer, void, undefined> {
-  const chunks: AsyncIterator<Buffer> = raw.iterator({ destroyOnReturn: false })
   let waitedMs = 0
   let received = 0
   try {
@@ -62,47 +74,66 @@ function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   })
 }
 
+export interface Written {
+  readonly size: number
+  /** SHA-256, and what else was asked for. */
+  readonly digests: Digests & { readonly sha256: Buffer }
+}
+
+export interface WriteBodyOptions {
+  /** Where the first byte goes; 0. */
+  readonly position?: number
+  /** Bytes to collect before a write; asked again for every chunk. */
+  readonly pieceSize: () => number
+  /** Digests to take beside SHA-256. */
+  readonly algorithms: readonly Algorithm[]
+}
+
 /**
- * Writes `chunks` to `handle` in pieces of at least `pieceSize()` bytes, receiving the next while
- * one is written; holds at most two. Calls `onChunk` with each chunk in order. Returns the size.
+ * Writes `body` to an open file in pieces of at least `pieceSize()` bytes, receiving the next while
+ * one is written; holds at most two.
  */
-export async function writeChunks(
-  handle: FileHandle,
-  chunks: AsyncIterable<Buffer>,
-  pieceSize: () => number,
-  onChunk: (chunk: Buffer) => void,
-): Promise<number> {
+export async function writeBody(
+  disk: Disk,
+  fd: number,
+  body: Body,
+  { position = 0, pieceSize, algorithms }: WriteBodyOptions,
+): Promise<Written> {
+  const sha256 = createHash('sha256')
+  const others = algorithms
+    .filter(algorithm => algorithm !== 'sha256')
+    .map(algorithm => ({ algorithm, hash: createHash(algorithm) }))
   let size = 0
   let piece: Buffer[] = []
   let held = 0
-  let writing = Promise.resolve()
+  let writing: Promise<void> | undefined
+  const flush = (): Promise<void> => {
+    const written = disk.write(fd, piece, position + size - held)
+    // It is awaited before the next piece; until then a failure is not unhandled.
+    written.catch(() => {})
+    piece = []
+    held = 0
+    return written
+  }
   try {
-    for await (const chunk of chunks) {
-      onChunk(chunk)
+    for await (const chunk of body) {
+      sha256.update(chunk)
+      for (const { hash } of others) hash.update(chunk)
       piece.push(chunk)
       held += chunk.length
       size += chunk.length
       if (held < pieceSize() && piece.length < maxChunks) continue
       await writing
-      writing = writePiece(handle, piece, held)
-      // It is awaited before the next piece; until then a failure is not unhandled.
-      writing.catch(() => {})
-      piece = []
-      held = 0
+      writing = flush()
     }
     await writing
-    if (held > 0) await writePiece(handle, piece, held)
+    if (held > 0) await flush()
   } finally {
     // The caller closes the file, which must not happen under a write.
-    await writing.catch(() => {})
+    await writing?.catch(() => {})
   }
-  return size
-}
-
-async function writePiece(handle: FileHandle, piece: Buffer[], size: number): Promise<void> {
-  const { bytesWritten } = await handle.writev(piece)
-  if (bytesWritten === size) return
-  // A disk that fills up takes a part first; what is left brings out the error.
-  let rest = Buffer.concat(piece).subarray(bytesWritten)
-  while (rest.length > 0) rest = rest.subarray((await handle.write(rest)).bytesWritten)
+  const digests = Object.fromEntries(
+    others.map(({ algorithm, hash }) => [algorithm, hash.digest()] as const),
+  )
+  return { size, digests: { ...digests, sha256: sha256.digest() } }
 }

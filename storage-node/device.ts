@@ -1,319 +1,343 @@
 /**
  * One device: plain files in a directory tree. A file appears under its name when all of it is on
- * disk, and a name that was acknowledged survives a power cut.
+ * disk, and a name that was acknowledged survives a power cut. What the disk does wrong stays here:
+ * a device that fails, hangs, fills up or goes away answers with that, and nothing else does.
  */
-import { createHash, randomBytes } from 'node:crypto'
-import { constants, type Stats } from 'node:fs'
-import {
-  link,
-  lstat,
-  open,
-  readdir,
-  realpath,
-  rename,
-  rm,
-  stat,
-  unlink,
-  type FileHandle,
-} from 'node:fs/promises'
+import { constants } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import type { Writable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
 import type { Logger } from '../common/log.ts'
-import { writeChunks } from './body.ts'
+import type { Body, Written } from './body.ts'
+import type { Buffers } from './buffers.ts'
+import { DigestError, Digester, type FileDigests } from './digester.ts'
+import type { Algorithm } from './digests.ts'
+import type { Disk } from './disk.ts'
 import { explain, hasErrno } from './errno.ts'
-import { DirectoryTree, flush, flushDirectory } from './tree.ts'
-import { readUsage, type Usage } from './usage.ts'
+import { checkIdentity, type Identity } from './identity.ts'
+import { listFiles, type StoredFile } from './inventory.ts'
+import type { OpenFile, OpenFiles } from './open-files.ts'
+import { pausePoint } from './pause.ts'
+import { sendPart } from './send.ts'
+import { DirectoryTree } from './tree.ts'
+import { readUsage, withoutRoom, type Usage } from './usage.ts'
+import {
+  partSuffix,
+  tempDirectory,
+  Writer,
+  type AppendOptions,
+  type WriteOptions,
+} from './writer.ts'
 
-export interface DeviceLocation {
+export interface DeviceOptions {
   readonly devid: number
-  /** Absolute, without symbolic links. */
-  readonly directory: string
-  /** Number of the file system on which it was found (`st_dev`). */
-  readonly disk: number
+  readonly identity: Identity
+  readonly disk: Disk
+  readonly openFiles: OpenFiles
+  /** False: nothing is flushed, for data that may be lost. */
+  readonly fsync: boolean
+  readonly log: Logger
+  /** Called when the device turns unwriteable for good. */
+  readonly onFailed?: (devid: number) => void
 }
 
-export interface WriteOptions {
-  /** Bytes that must come; undefined where the sender does not say. */
-  readonly size: number | undefined
-  /** The MD5 that the bytes must have. */
-  readonly md5: Buffer | undefined
-  /** Other bytes under this name may be replaced; else they stay, and fid_exists is thrown. */
-  readonly replace: boolean
-  /** Bytes to collect before a write; asked again for every chunk. */
-  readonly pieceSize: () => number
-}
-
-export interface Written {
-  readonly size: number
-  readonly sha256: Buffer
-}
-
-/** An open file. The caller closes `handle`. */
-export interface OpenFile {
-  readonly handle: FileHandle
-  readonly size: number
-  readonly modifiedAt: Date
-}
-
-interface Temp {
-  readonly file: string
-  readonly handle: FileHandle
-}
-
-/**
- * Uploads are written into this directory of the device: the same file system, never served, and
- * short to look through for what a crash left behind.
- */
-const tempDirectory = '.tmp'
+export type DeviceState = 'writeable' | 'readonly' | 'failed' | 'hung'
 
 const usageFreshMs = 1_000
+const mountFreshMs = 1_000
+
+/** Milliseconds that parts of an unfinished file stay, across starts. */
+const partAgeMs = 24 * 3600_000
+
+/** Where replicas go whose bytes have turned out to be wrong: never served, kept for a person. */
+const asideDirectory = '.bad'
 
 export class Device {
   readonly devid: number
-  readonly #directory: string
-  readonly #disk: number
+  readonly directory: string
+  readonly disk: Disk
+  readonly #options: DeviceOptions
   readonly #log: Logger
-  #failed = false
-  #usage: { value: Usage; readAt: number } | undefined
   readonly #tree: DirectoryTree
+  readonly #writer: Writer
+  readonly #digester = new Digester()
+  readonly #isLocal: boolean
+  #failed = false
+  #readOnly = false
+  #mountedUntil = 0
+  #usage: { value: Usage; readAt: number } | undefined
 
-  constructor({ devid, directory, disk }: DeviceLocation, log: Logger) {
+  constructor(options: DeviceOptions) {
+    const { devid, identity, disk, fsync } = options
+    this.#options = options
     this.devid = devid
-    this.#directory = directory
-    this.#disk = disk
-    this.#log = log.child({ devid })
-    this.#tree = new DirectoryTree({ devid, directory }, () => this.checkMounted())
+    this.directory = identity.directory
+    this.disk = disk
+    this.#isLocal = identity.isLocal
+    this.#log = options.log.child({ devid })
+    const { directory } = this
+    const checkMounted = (): Promise<void> => this.checkMounted()
+    this.#tree = new DirectoryTree({ devid, directory, disk, fsync, checkMounted })
+    this.#writer = new Writer({
+      devid,
+      directory,
+      fileSystem: identity.fileSystem,
+      disk,
+      tree: this.#tree,
+      fsync,
+      digest: async path => (await this.#digester.digest(path, ['sha256', 'md5', 'sha1'])).digests,
+    })
+  }
+
+  /** True when it was seen in its place within the last second. */
+  get fresh(): boolean {
+    return performance.now() < this.#mountedUntil && !this.disk.hung
+  }
+
+  get state(): DeviceState {
+    if (this.disk.hung) return 'hung'
+    if (this.#failed) return 'failed'
+    return this.#readOnly ? 'readonly' : 'writeable'
   }
 
   /** Throws no_such_device or device_not_mounted unless the disk we know is still in its place. */
   async checkMounted(): Promise<void> {
-    let found: Stats
     try {
-      found = await stat(this.#directory)
+      await checkIdentity(this.devid, this.#options.identity, this.disk)
     } catch (err) {
-      if (!hasErrno(err, 'ENOENT', 'ENOTDIR')) throw explain(err, this.devid)
-      throw new CodedError('no_such_device', `no device dev${this.devid} here`)
+      throw explain(err, this.devid)
     }
-    if (found.dev !== this.#disk) {
-      throw new CodedError('device_not_mounted', `the disk of dev${this.devid} is not mounted`)
-    }
+    this.#mountedUntil = performance.now() + mountFreshMs
   }
 
-  /** How full the device is, at most a second old. */
+  /** How full the device is, at most a second old; without room while it is not writeable. */
   async usage(): Promise<Usage> {
     const now = performance.now()
-    if (this.#usage && now - this.#usage.readAt < usageFreshMs) return this.#usage.value
-    const value = await readUsage(this.#directory)
-    this.#usage = { value, readAt: now }
-    return value
+    if (!this.#usage || now - this.#usage.readAt >= usageFreshMs) {
+      const value = await readUsage(this.directory, this.disk).catch((err: unknown) => {
+        throw explain(err, this.devid)
+      })
+      this.#usage = { value, readAt: now }
+      this.#readOnly = value.readOnly
+    }
+    const { value } = this.#usage
+    return this.state === 'writeable' ? value : withoutRoom(value)
   }
 
   /** Throws device_failed, or insufficient_storage when there is no room for `size` bytes. */
   async checkWritable(size: number | undefined): Promise<void> {
     this.#checkFailed()
     if (size === undefined || size === 0) return
-    if (size > (await this.usage()).available * 1024) {
+    const { value } = this.#usage ?? {}
+    const known = value && performance.now() - this.#usage!.readAt < usageFreshMs
+    if (!known) await this.usage()
+    if (size > (this.#usage?.value.available ?? 0) * 1024) {
       throw new CodedError('insufficient_storage', `dev${this.devid} has no room for ${size} bytes`)
     }
   }
 
-  /** Opens a file for reading. Throws not_found, or not_regular for anything but a regular file. */
+  /**
+   * Opens a file for reading; the caller gives it back with `release`. Throws not_found, or
+   * not_regular for anything but a regular file.
+   */
   async open(path: string): Promise<OpenFile> {
-    const file = join(this.#directory, path)
-    let handle: FileHandle | undefined
     try {
-      await this.#checkParent(path)
-      // Without O_NONBLOCK the opening of a FIFO would wait for its writer.
-      handle = await open(file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
-      const found = await handle.stat()
-      if (!found.isFile()) throw notRegular()
-      return { handle, size: found.size, modifiedAt: found.mtime }
+      await this.#tree.checkPlain(dirname(path))
+      const found = await this.#options.openFiles.open(join(this.directory, path), this.disk)
+      if (found === 'not a file') {
+        throw new CodedError('not_regular', 'only regular files are served')
+      }
+      return found
     } catch (err) {
-      await handle?.close()
       if (hasErrno(err, 'ENOENT', 'ENOTDIR')) throw notFound()
       throw explain(err, this.devid)
     }
   }
 
+  /** What `open` would give, when that takes no waiting. */
+  openNow(path: string): OpenFile | undefined {
+    return this.fresh ? this.#options.openFiles.find(`${this.directory}/${path}`) : undefined
+  }
+
+  release(file: OpenFile): void {
+    this.#options.openFiles.release(file)
+  }
+
+  /** Sends a part of an open file; see `sendPart`. */
+  async send(
+    out: Writable,
+    buffers: Buffers,
+    { file, start, length }: { file: OpenFile; start: number; length: number },
+    begin: () => string,
+  ): Promise<void> {
+    const { openFiles } = this.#options
+    const warm = this.#isLocal && openFiles.isWarm(file)
+    const part = { disk: this.disk, fd: file.fd, start, length, warm }
+    await sendPart(out, buffers, part, begin)
+    if (!warm && length === file.size) openFiles.warm(file)
+  }
+
   /**
    * Stores `body` under `path`, all of it or nothing, and returns once it is on disk. The very
    * bytes that are there already are stored again without a change. Throws checksum_mismatch,
-   * size_mismatch, fid_exists, insufficient_storage, device_readonly, device_failed, not_regular,
-   * bad_path.
+   * size_mismatch, fid_exists, insufficient_storage, device_readonly, device_failed,
+   * device_not_mounted, not_regular, bad_path.
    */
-  async write(path: string, body: AsyncIterable<Buffer>, options: WriteOptions): Promise<Written> {
-    let temp: Temp | undefined
-    try {
-      const existing = await this.#checkPlace(path)
-      if (existing && !options.replace && existing.size !== (options.size ?? existing.size)) {
-        throw fidExists()
-      }
-      temp = await this.#createTemp(path)
-      const written = await this.#fill(temp.handle, body, options)
-      await this.#publish(temp.file, path, options.replace, written)
-      return written
-    } catch (err) {
-      throw this.#failure(err)
-    } finally {
-      if (temp) await this.#discard(temp.file)
-    }
+  async write(path: string, body: Body, options: WriteOptions): Promise<Written> {
+    return this.#changing(() => this.#writer.write(path, body, options))
+  }
+
+  /**
+   * Writes one part of a file that gets its name when its last byte is there; returns what is then
+   * stored, until then how many bytes are there. Throws range_not_satisfiable for a part beyond
+   * those, overloaded while another part is written, and what `write` throws.
+   */
+  async append(path: string, body: Body, options: AppendOptions): Promise<Written | number> {
+    return this.#changing(() => this.#writer.append(path, body, options))
   }
 
   /** Removes a file for good. Throws not_found, bad_path for a directory, not_regular, device_failed. */
   async remove(path: string): Promise<void> {
-    this.#checkFailed()
+    await this.#changing(async () => {
+      await this.#checkThere(path)
+      await this.disk.unlink(join(this.directory, path)).catch(absentIsNotFound)
+      await pausePoint('delete: unlinked')
+      await this.#tree.flush(dirname(path))
+      await pausePoint('delete: flushed')
+    })
+  }
+
+  /**
+   * The digests of a stored file, read from the disk. Patient work lets other goes first. Throws
+   * not_found, not_regular, device_failed.
+   */
+  async digest(
+    path: string,
+    algorithms: readonly Algorithm[],
+    options: { readonly patient?: boolean } = {},
+  ): Promise<FileDigests> {
     try {
-      if (!(await this.#checkPlace(path))) throw notFound()
-      const file = join(this.#directory, path)
-      await unlink(file)
-      await flushDirectory(dirname(file), this.devid)
+      await this.#tree.checkPlain(dirname(path))
+      return await this.#digester.digest(join(this.directory, path), algorithms, options)
     } catch (err) {
       if (hasErrno(err, 'ENOENT', 'ENOTDIR')) throw notFound()
-      throw this.#failure(err)
+      if (err instanceof DigestError && err.offset !== undefined) {
+        throw new CodedError('device_failed', `dev${this.devid} cannot be read`, { cause: err })
+      }
+      throw explain(err, this.devid)
     }
   }
 
-  /** Removes temporary files not written to for `ageMs`; returns how many. */
-  async sweep(ageMs: number): Promise<number> {
-    const directory = join(this.#directory, tempDirectory)
-    let names: string[]
+  /**
+   * Takes a file out of service when its bytes do not have the SHA-256 that they should; it is kept
+   * for a person to look at. False when they do. Throws what `digest` throws.
+   */
+  async setAside(path: string, sha256: Buffer): Promise<boolean> {
+    const found = await this.digest(path, ['sha256'])
+    if (found.digests.sha256?.equals(sha256)) return false
+    await this.#changing(async () => {
+      await this.#checkThere(path)
+      await this.#tree.ensure(asideDirectory)
+      const aside = join(asideDirectory, `${basename(path)}.${Date.now()}`)
+      await this.disk.rename(join(this.directory, path), join(this.directory, aside))
+      await this.#tree.flush(asideDirectory)
+      await this.#tree.flush(dirname(path))
+      this.#log.error({ path, aside }, 'a file with wrong bytes was set aside')
+    })
+    return true
+  }
+
+  /** The replicas stored here, from behind `after` on; see `listFiles`. */
+  async *files(after?: number): AsyncGenerator<StoredFile, void, undefined> {
     try {
-      if (!(await lstat(directory)).isDirectory()) return 0
-      names = await readdir(directory)
+      yield* listFiles(this.disk, this.directory, after)
     } catch (err) {
-      if (hasErrno(err, 'ENOENT')) return 0
-      throw err
+      throw explain(err, this.devid)
     }
+  }
+
+  /** Removes temporary files not written to for `ageMs`, parts of files after a day; returns how many. */
+  async sweep(ageMs: number): Promise<number> {
+    const directory = join(this.directory, tempDirectory)
     let removed = 0
-    for (const name of names) {
+    for (const name of await this.#tempNames(directory)) {
       const file = join(directory, name)
-      const found = await lstat(file).catch(() => undefined)
-      if (!found?.isFile() || Date.now() - found.mtimeMs < ageMs) continue
-      await rm(file, { force: true })
+      const found = await this.disk.lstat(file).catch(() => undefined)
+      const age = name.endsWith(partSuffix) ? Math.max(ageMs, partAgeMs) : ageMs
+      if (!found?.isFile() || Date.now() - found.mtimeMs < age) continue
+      await this.disk.unlink(file).catch((err: unknown) => {
+        if (!hasErrno(err, 'ENOENT')) throw err
+      })
       removed++
     }
     return removed
   }
 
-  /** What is at `path`, if anything. Throws unless a regular file may be there. */
-  async #checkPlace(path: string): Promise<Stats | undefined> {
-    try {
-      await this.#checkParent(path)
-      const found = await lstat(join(this.#directory, path))
-      if (found.isDirectory()) throw new CodedError('bad_path', 'a directory is in this place')
-      if (!found.isFile()) throw notRegular()
-      return found
-    } catch (err) {
-      if (hasErrno(err, 'ENOENT')) return undefined
-      throw err
-    }
-  }
-
-  /** Throws not_regular when the way to `path` leads through a symbolic link. */
-  async #checkParent(path: string): Promise<void> {
-    const parent = join(this.#directory, dirname(path))
-    if ((await realpath(parent)) !== parent) throw notRegular()
-  }
-
-  async #createTemp(path: string): Promise<Temp> {
-    // The name is for people; together with the rest it must stay below 255 bytes.
-    const name = `${basename(path).slice(0, 200)}.${randomBytes(9).toString('hex')}.tmp`
-    const file = join(this.#directory, tempDirectory, name)
-    try {
-      return { file, handle: await open(file, 'wx', 0o644) }
-    } catch (err) {
-      if (!hasErrno(err, 'ENOENT')) throw err
-    }
-    this.#tree.forget()
-    await this.#tree.ensure(tempDirectory)
-    return { file, handle: await open(file, 'wx', 0o644) }
-  }
-
-  async #discard(temp: string): Promise<void> {
-    await rm(temp, { force: true }).catch((err: unknown) => {
-      this.#log.warn({ err }, 'temporary file stays')
+  /** Writes, flushes and removes a file; a device that cannot do that is marked as such. */
+  async testWrite(): Promise<void> {
+    await this.#changing(async () => {
+      await this.#tree.ensure(tempDirectory)
+      const file = join(this.directory, tempDirectory, 'start-test')
+      const fd = await this.disk.open(file, 'w', 0o644)
+      try {
+        await this.disk.write(fd, [Buffer.from('omgfiles')], 0)
+        if (this.#options.fsync) await this.disk.sync(fd)
+      } finally {
+        this.disk.close(fd)
+      }
+      await this.disk.unlink(file)
     })
   }
 
-  /** Writes and flushes all of `body`, and closes `handle`. */
-  async #fill(
-    handle: FileHandle,
-    body: AsyncIterable<Buffer>,
-    options: WriteOptions,
-  ): Promise<Written> {
-    try {
-      const sha256 = createHash('sha256')
-      const md5 = options.md5 && createHash('md5')
-      const size = await writeChunks(handle, body, options.pieceSize, chunk => {
-        sha256.update(chunk)
-        md5?.update(chunk)
-      })
-      if (options.size !== undefined && size !== options.size) {
-        throw new CodedError('size_mismatch', `${size} bytes came, not ${options.size}`)
-      }
-      if (options.md5 && !md5?.digest().equals(options.md5)) {
-        throw new CodedError('checksum_mismatch', 'the bytes are not those of Content-MD5')
-      }
-      await flush(handle, this.devid)
-      return { size, sha256: sha256.digest() }
-    } finally {
-      await handle.close()
-    }
+  /** Takes no writes any more until the process starts anew. */
+  fail(err: unknown): void {
+    if (this.#failed) return
+    this.#failed = true
+    this.#log.error({ err }, 'device failed: read-only until the next start')
+    this.#options.onFailed?.(this.devid)
   }
 
-  /** Gives the file its name, durably. */
-  async #publish(temp: string, path: string, replace: boolean, written: Written): Promise<void> {
-    const file = join(this.#directory, path)
-    const name = async (): Promise<void> => {
-      await this.#tree.ensure(dirname(path))
-      // A link fails where a rename would replace: of two that write a fid at once, one wins.
-      await (replace ? rename(temp, file) : link(temp, file))
-    }
+  close(): void {
+    this.#digester.close()
+  }
+
+  async #tempNames(directory: string): Promise<string[]> {
     try {
-      await name().catch((err: unknown) => {
-        if (!hasErrno(err, 'ENOENT')) throw err
-        // Someone removed directories that we took for granted.
-        this.#tree.forget()
-        return name()
-      })
+      // Through a link the sweep would remove what is not ours.
+      const fd = await this.disk.open(directory, constants.O_DIRECTORY | constants.O_NOFOLLOW)
+      this.disk.close(fd)
+      return await this.disk.readdir(directory)
     } catch (err) {
-      if (!hasErrno(err, 'EEXIST')) throw err
-      if (!(await this.#holds(path, written))) throw fidExists()
+      if (hasErrno(err, 'ENOENT')) return []
+      throw explain(err, this.devid)
     }
-    await flushDirectory(dirname(file), this.devid)
   }
 
-  async #holds(path: string, { size, sha256 }: Written): Promise<boolean> {
-    const file = await this.open(path)
+  async #changing<T>(work: () => Promise<T>): Promise<T> {
+    this.#checkFailed()
     try {
-      if (file.size !== size) return false
-      const hash = createHash('sha256')
-      for await (const chunk of file.handle.createReadStream({ autoClose: false })) {
-        hash.update(chunk as Buffer)
-      }
-      return hash.digest().equals(sha256)
-    } finally {
-      await file.handle.close()
+      const result = await work()
+      this.#readOnly = false
+      return result
+    } catch (err) {
+      const failure = explain(err, this.devid)
+      if (isCoded(failure, 'device_failed') && !this.disk.hung) this.fail(err)
+      if (hasErrno(err, 'EROFS')) this.#readOnly = true
+      throw failure
     }
+  }
+
+  async #checkThere(path: string): Promise<void> {
+    if (!(await this.#writer.checkPlace(path).catch(absentIsNotFound))) throw notFound()
   }
 
   #checkFailed(): void {
     if (this.#failed) throw new CodedError('device_failed', `dev${this.devid} has failed`)
   }
-
-  #fail(err: unknown): void {
-    if (!this.#failed) this.#log.error({ err }, 'device failed: read-only until the next start')
-    this.#failed = true
-  }
-
-  #failure(err: unknown): unknown {
-    const failure = explain(err, this.devid)
-    if (isCoded(failure, 'device_failed')) this.#fail(err)
-    return failure
-  }
 }
 
 const notFound = (): CodedError => new CodedError('not_found', 'no such file')
-const notRegular = (): CodedError => new CodedError('not_regular', 'only regular files are served')
-const fidExists = (): CodedError =>
-  new CodedError('fid_exists', 'other bytes are stored under this fid')
+
+function absentIsNotFound(err: unknown): never {
+  throw hasErrno(err, 'ENOENT', 'ENOTDIR') ? notFound() : err
+}

@@ -1,70 +1,106 @@
 /** Which devices this node has: the directories `dev<N>` below the document root. */
-import { readdir, realpath, stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CodedError } from '../common/errors.ts'
+import { isCoded } from '../common/errors.ts'
 import type { Logger } from '../common/log.ts'
 import { Device } from './device.ts'
-import { hasErrno } from './errno.ts'
+import { Disk } from './disk.ts'
+import { findDevice } from './identity.ts'
+import { OpenFiles } from './open-files.ts'
 
-/** Milliseconds for which a device that was found there is taken to be there still. */
-const freshMs = 1_000
-
-interface Known {
-  readonly device: Device
-  checkedAt: number
+export interface DevicesOptions {
+  readonly root: string
+  /** False: nothing is flushed. */
+  readonly fsync: boolean
+  readonly log: Logger
+  /** Called when a device turns unwriteable for good. */
+  readonly onFailed?: ((devid: number) => void) | undefined
 }
 
 export class Devices {
-  readonly #root: string
-  readonly #log: Logger
-  readonly #known = new Map<number, Known>()
+  readonly #options: DevicesOptions
+  readonly #openFiles = new OpenFiles()
+  readonly #known = new Map<number, Device>()
 
-  constructor(root: string, log: Logger) {
-    this.#root = root
-    this.#log = log
+  constructor(options: DevicesOptions) {
+    this.#options = options
   }
 
   /**
-   * The device, the same object for the life of the process. Throws no_such_device when its
+   * The device, which was in its place a second ago at most. Throws no_such_device when its
    * directory is not there, device_not_mounted when another disk is where it was.
    */
   async get(devid: number): Promise<Device> {
     const known = this.#known.get(devid)
-    const now = performance.now()
+    if (known?.fresh) return known
     if (known) {
-      if (now - known.checkedAt < freshMs) return known.device
-      await known.device.checkMounted()
-      known.checkedAt = now
-      return known.device
+      await known.checkMounted().catch((err: unknown) => {
+        // Mounted anew it has another number: whether it is the same disk, its mark tells.
+        if (!isCoded(err, 'device_not_mounted')) throw err
+        return this.#findAgain(known, err)
+      })
+      return this.#known.get(devid) ?? known
     }
     const device = await this.#find(devid)
     // Two first requests at once: both must end up with one object, since it holds state.
     const winner = this.#known.get(devid)
-    if (winner) return winner.device
-    this.#known.set(devid, { device, checkedAt: now })
+    if (winner) return winner
+    this.#known.set(devid, device)
     return device
   }
 
-  async #find(devid: number): Promise<Device> {
-    try {
-      const directory = await realpath(join(this.#root, `dev${devid}`))
-      const found = await stat(directory)
-      if (found.isDirectory()) return new Device({ devid, directory, disk: found.dev }, this.#log)
-    } catch (err) {
-      if (!hasErrno(err, 'ENOENT', 'ENOTDIR')) throw err
-    }
-    throw new CodedError('no_such_device', `no device dev${devid} here`)
+  /** The device when nothing has to be waited for. */
+  getNow(devid: number): Device | undefined {
+    const known = this.#known.get(devid)
+    return known?.fresh ? known : undefined
+  }
+
+  /** Those that were asked for so far. */
+  known(): Device[] {
+    return [...this.#known.values()]
   }
 
   /** Numbers of the devices that are there, ascending. Throws when the root cannot be read. */
   async list(): Promise<number[]> {
     const devids: number[] = []
-    for (const name of await readdir(this.#root)) {
+    for (const name of await readdir(this.#options.root)) {
       const devid = Number(/^dev([1-9]\d{0,9})$/.exec(name)?.[1])
       if (!(devid < 2 ** 31)) continue
-      const found = await stat(join(this.#root, name)).catch(() => undefined)
+      const found = await stat(join(this.#options.root, name)).catch(() => undefined)
       if (found?.isDirectory()) devids.push(devid)
     }
     return devids.sort((a, b) => a - b)
+  }
+
+  close(): void {
+    this.#openFiles.close()
+    for (const device of this.#known.values()) device.close()
+  }
+
+  async #find(devid: number): Promise<Device> {
+    const { root, fsync, log, onFailed } = this.#options
+    const identity = await findDevice(root, devid, log)
+    const device = new Device({
+      devid,
+      identity,
+      disk: new Disk(devid, identity.directory),
+      openFiles: this.#openFiles,
+      fsync,
+      log,
+      ...(onFailed && { onFailed }),
+    })
+    await device.checkMounted()
+    return device
+  }
+
+  /** A disk that was unmounted and is back is a new device object; a plain directory is not taken. */
+  async #findAgain(known: Device, err: unknown): Promise<void> {
+    const { dev: rootFileSystem } = await stat(this.#options.root)
+    const found = await stat(known.directory)
+    if (found.dev === rootFileSystem) throw err
+    const device = await this.#find(known.devid)
+    if (known.state === 'failed') device.fail(err)
+    known.close()
+    this.#known.set(known.devid, device)
   }
 }

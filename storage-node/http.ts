@@ -1,19 +1,22 @@
 /** The verbs of a storage node: what WebDAV clients, MogileFS and our own daemons ask of it. */
 import { METHODS } from 'node:http'
+import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { CodedError } from '../common/errors.ts'
-import type { Logger } from '../common/log.ts'
 import { createServer } from '../common/http.ts'
-import { checkGrant, signReceipt, type Grant, type HostKeys } from '../common/signing.ts'
+import type { Logger } from '../common/log.ts'
+import { checkGrant, type Grant, type HostKeys } from '../common/signing.ts'
 import { version } from '../common/version.ts'
-import { readBody } from './body.ts'
-import type { OpenFile } from './device.ts'
+import { Buffers } from './buffers.ts'
 import type { Devices } from './devices.ts'
-import { explain } from './errno.ts'
-import { parseRange } from './range.ts'
-import { Buffers, sendPiece } from './send.ts'
+import { Lanes } from './lane.ts'
+import { createConnectionLimit, maxConnections } from './limits.ts'
+import { sendFile, sendInventory, sendUsage } from './reads.ts'
+import { createPuller, parseSource, type Puller, type Source } from './source.ts'
 import { parseTarget, splitTarget, type Target } from './target.ts'
-import { formatUsage } from './usage.ts'
+import { Uploads } from './uploads.ts'
+import { copy, put, remove } from './writes.ts'
 
 export interface NodeHttpOptions {
   readonly devices: Devices
@@ -23,22 +26,41 @@ export interface NodeHttpOptions {
   readonly keys: readonly HostKeys[]
   /** Unsigned requests are taken as well. */
   readonly open: boolean
+  /** `HOST:PORT` of the nodes that unsigned copies may come from. */
+  readonly sources: ReadonlySet<string>
+  /** False: nothing is flushed. */
+  readonly fsync: boolean
   readonly log: Logger
 }
 
-const readVerbs = 'GET, HEAD, OPTIONS'
-const fileVerbs = 'GET, HEAD, PUT, DELETE, OPTIONS'
-const known: ReadonlySet<string> = new Set(['GET', 'HEAD', 'PUT', 'DELETE', 'MKCOL', 'OPTIONS'])
+export interface NodeServer {
+  readonly app: FastifyInstance
+  /** Connections end with the answer under way; `cut` ends them at once. */
+  drain(): void
+  cut(): void
+  close(): Promise<void>
+}
 
-/** All that uploads may hold in memory together, and the pieces in which they are written. */
-const uploadBudget = 64 * 1024 * 1024
-const maxPiece = 512 * 1024
-const minPiece = 32 * 1024
+/** What this node can do beyond any WebDAV server, for those who ask. */
+const capabilities = ['copy', 'content-range', 'digest', 'inventory', 'receipt', 'set-aside']
+
+const readVerbs = 'GET, HEAD, OPTIONS'
+const fileVerbs = 'GET, HEAD, PUT, DELETE, COPY, OPTIONS'
+const known: ReadonlySet<string> = new Set([
+  'GET',
+  'HEAD',
+  'PUT',
+  'DELETE',
+  'COPY',
+  'MKCOL',
+  'OPTIONS',
+])
 
 /** Creates the server; it listens when told to. */
-export function createNodeServer(options: NodeHttpOptions): FastifyInstance {
-  const { app } = createServer({
-    log: options.log,
+export function createNodeServer(options: NodeHttpOptions): NodeServer {
+  const { log, devices, keys, open } = options
+  const { app, metrics } = createServer({
+    log,
     name: 'storage_node',
     fastify: {
       // One route for all files: the router would decode what must be read as it was sent.
@@ -55,9 +77,12 @@ export function createNodeServer(options: NodeHttpOptions): FastifyInstance {
   // CONNECT never comes as a request.
   const methods = METHODS.filter(method => method !== 'CONNECT')
   for (const method of methods) {
-    if (!known.has(method) || method === 'MKCOL')
+    if (!known.has(method) || method === 'MKCOL' || method === 'COPY')
       app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
+  const buffers = new Buffers()
+  const uploads = new Uploads()
+  const puller = createPuller()
   app.route({
     method: methods,
     url: '/file',
@@ -66,19 +91,72 @@ export function createNodeServer(options: NodeHttpOptions): FastifyInstance {
       delete request.raw.headers['content-type']
       done()
     },
-    handler: createHandler(options),
+    handler: createHandler({ ...options, buffers, uploads, puller }),
   })
-  return app
+
+  // Node's server has its connections from this listener; it gets them when ours is done with them.
+  const [serve] = app.server.listeners('connection') as ((socket: Socket) => void)[]
+  const lanes = new Lanes({
+    devices,
+    keys,
+    open,
+    buffers,
+    uploads,
+    log,
+    count: countRequests(metrics),
+    handOver: socket => serve?.call(app.server, socket),
+  })
+  app.server.removeAllListeners('connection')
+  app.server.maxConnections = maxConnections
+  const admit = createConnectionLimit()
+  app.server.on('connection', (socket: Socket) => {
+    if (admit(socket)) lanes.take(socket)
+    else socket.destroy()
+  })
+  describeDevices(metrics, devices)
+  return {
+    app,
+    drain: () => lanes.close(),
+    cut: () => lanes.cut(),
+    close: () => puller.close(),
+  }
+}
+
+/** The short way counts into the same metrics as the long one. */
+function countRequests(metrics: Registry): (method: string, status: number, ms: number) => void {
+  const requests = metrics.getSingleMetric('storage_node_requests_total')
+  const seconds = metrics.getSingleMetric('storage_node_request_seconds')
+  return (method, code, ms) => {
+    if (requests instanceof Counter) requests.inc({ method, code: String(code) })
+    if (seconds instanceof Histogram) seconds.observe(ms / 1000)
+  }
+}
+
+function describeDevices(metrics: Registry, devices: Devices): void {
+  const states = new Gauge({
+    name: 'storage_node_device_writeable',
+    help: '1 while files can be written to the device',
+    labelNames: ['device', 'state'],
+    registers: [metrics],
+    collect: () => {
+      states.reset()
+      for (const { devid, state } of devices.known()) {
+        states.set({ device: String(devid), state }, state === 'writeable' ? 1 : 0)
+      }
+    },
+  })
 }
 
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<FastifyReply>
 
-function createHandler(options: NodeHttpOptions): Handler {
-  const { devices, name, keys, open } = options
-  const buffers = new Buffers()
-  let uploads = 0
-  const pieceSize = (): number =>
-    Math.max(minPiece, Math.min(maxPiece, Math.floor(uploadBudget / 2 / Math.max(1, uploads))))
+interface HandlerOptions extends NodeHttpOptions {
+  readonly buffers: Buffers
+  readonly uploads: Uploads
+  readonly puller: Puller
+}
+
+function createHandler(options: HandlerOptions): Handler {
+  const { devices, name, keys, buffers, uploads, puller, fsync } = options
 
   return async (request, reply) => {
     const { method } = request
@@ -86,7 +164,7 @@ function createHandler(options: NodeHttpOptions): Handler {
     if (!known.has(method)) throw notAllowed(reply, fileVerbs)
     if (path === '*') return reply.header('allow', fileVerbs).code(204).send()
     const target = parseTarget(path)
-    const readOnly = target === undefined || target.path === 'usage'
+    const readOnly = target === undefined || reserved.has(target.path)
     if (method === 'OPTIONS') {
       return reply
         .header('allow', readOnly ? readVerbs : fileVerbs)
@@ -95,42 +173,25 @@ function createHandler(options: NodeHttpOptions): Handler {
     }
     if (target === undefined) {
       if (!isRead(method)) throw badPath('nothing can be written here')
-      return reply.send({ server: 'omgfiles', version, name, devices: await devices.list() })
+      const flushing = fsync ? 'on' : 'off'
+      const list = await devices.list()
+      const about = { server: 'omgfiles', version, name, devices: list }
+      return reply.send({ ...about, fsync: flushing, capabilities })
     }
-    const signed = authorize(method, target, token, reply)
+    const source = method === 'COPY' ? sourceOf(request, target) : undefined
+    const signed = authorize(options, { method, target, token, source, reply })
     if (isRead(method)) return read(target, request, reply)
     if (target.hidden || (target.directory && method !== 'MKCOL')) throw badPath('not a file')
     if (readOnly) throw notAllowed(reply, readVerbs)
-    switch (method) {
-      case 'PUT':
-        uploads++
-        return await put(target, signed, request, reply).finally(() => uploads--)
-      case 'DELETE':
-        await (await devices.get(target.devid)).remove(target.path)
-        return reply.code(204).send()
-      default:
-        // MogileFS's trackers take this status as "do not ask again".
-        throw new CodedError('bad_request', 'PUT makes the directories it needs')
+    if (method === 'MKCOL') {
+      // MogileFS's trackers take this status as "do not ask again".
+      throw new CodedError('bad_request', 'PUT makes the directories it needs')
     }
-  }
-
-  /** True when the request is signed, false when it may go without. */
-  function authorize(
-    method: string,
-    { devid, path, fid }: Target,
-    token: string | undefined,
-    reply: FastifyReply,
-  ): boolean {
-    if (token === undefined && open) return false
-    const granted: Grant['method'] = method === 'DELETE' ? 'DELETE' : isRead(method) ? 'GET' : 'PUT'
-    const grant = { method: granted, devid, object: fid === undefined ? path : String(fid) }
-    try {
-      checkGrant(keys, token ?? '', grant, Date.now() / 1000)
-    } catch (err) {
-      reply.header('connection', 'close')
-      throw err
-    }
-    return true
+    const device = await devices.get(target.devid)
+    const replace = target.fid === undefined || !signed
+    const exchange = { request, reply, device, target, uploads, key: keys[0], replace }
+    if (method === 'DELETE') return remove(exchange)
+    return source ? copy(exchange, puller, source) : put(exchange)
   }
 
   async function read(
@@ -140,96 +201,61 @@ function createHandler(options: NodeHttpOptions): Handler {
   ): Promise<FastifyReply> {
     if (target.hidden) throw new CodedError('not_found', 'no such file')
     const device = await devices.get(target.devid)
-    if (target.path === 'usage' && !target.directory) {
-      const text = formatUsage(await device.usage(), Math.floor(Date.now() / 1000))
-      return reply.type('text/plain; charset=utf-8').send(text)
-    }
-    if (target.directory) throw new CodedError('not_regular', 'directories are not listed')
-    const file = await device.open(target.path)
-    try {
-      return await sendFile(file, request, reply)
-    } catch (err) {
-      throw explain(err, target.devid)
-    } finally {
-      await file.handle.close()
-    }
+    const { path, directory } = target
+    if (!directory && path === 'usage') return sendUsage(device, { request, reply })
+    if (!directory && path === 'inventory') return sendInventory(device, { request, reply })
+    if (directory) throw new CodedError('not_regular', 'directories are not listed')
+    return sendFile(device, path, buffers, { request, reply })
   }
+}
 
-  async function sendFile(
-    { handle, size, modifiedAt }: OpenFile,
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ): Promise<FastifyReply> {
-    const { headers, method } = request
-    const lastModified = modifiedAt.toUTCString()
-    const since = Date.parse(headers['if-modified-since'] ?? '')
-    if (Math.floor(modifiedAt.getTime() / 1000) * 1000 <= since) {
-      return reply.header('last-modified', lastModified).code(304).send()
-    }
-    // A range belongs to GET alone, and to the file that the client has seen (RFC 9110, 14.2 and 13.1.5).
-    const mayBePart = method === 'GET' && (headers['if-range'] ?? lastModified) === lastModified
-    const range = mayBePart ? parseRange(headers.range, size) : undefined
-    if (range === 'unsatisfiable') {
-      reply.header('content-range', `bytes */${size}`)
-      throw new CodedError('range_not_satisfiable', `the file has ${size} bytes`)
-    }
-    const start = range?.first ?? 0
-    const length = range ? range.last - range.first + 1 : size
-    const head = {
-      status: range ? 206 : 200,
-      headers: {
-        'Content-Type': 'application/octet-stream',
-        'Content-Length': length,
-        'Last-Modified': lastModified,
-        'Accept-Ranges': 'bytes',
-        'X-Content-Type-Options': 'nosniff',
-        ...(range && { 'Content-Range': `bytes ${range.first}-${range.last}/${size}` }),
-      },
-    }
-    if (method === 'HEAD' || length === 0) {
-      reply.hijack()
-      reply.raw.writeHead(head.status, head.headers).end()
-    } else {
-      await sendPiece(reply, buffers, head, { handle, start, length })
-    }
-    return reply
-  }
+/** Names below a device that are answers, not files. */
+const reserved: ReadonlySet<string> = new Set(['usage', 'inventory'])
 
-  async function put(
-    { devid, path, fid }: Target,
-    signed: boolean,
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ): Promise<FastifyReply> {
-    const { headers } = request
-    if (headers['content-range'] !== undefined) {
-      throw new CodedError('not_implemented', 'a file is written as a whole')
-    }
-    const chunked = headers['transfer-encoding'] !== undefined
-    if (!chunked && headers['content-length'] === undefined) {
-      throw new CodedError('length_required', 'send Content-Length, or the body in chunks')
-    }
-    const size = chunked ? undefined : Number(headers['content-length'])
-    const md5 = parseMd5(headers['content-md5'])
-    const device = await devices.get(devid)
-    await device.checkWritable(size)
-    if (headers.expect !== undefined) reply.raw.writeContinue()
-    const written = await device.write(path, readBody(request.raw), {
-      size,
-      md5,
-      // The content of a fid never changes; without signatures we are as lenient as MogileFS.
-      replace: fid === undefined || !signed,
-      pieceSize,
-    })
-    const [key] = keys
-    if (key && fid !== undefined) {
-      const sha256 = written.sha256.toString('hex')
-      reply.header('omg-receipt', signReceipt(key, { fid, devid, size: written.size, sha256 }))
-    }
-    // RFC 9530 section 3.
-    reply.header('repr-digest', `sha-256=:${written.sha256.toString('base64')}:`)
-    return reply.code(201).send()
+function sourceOf({ headers }: FastifyRequest, { devid, fid }: Target): Source {
+  if (fid === undefined) throw badPath('only replicas are copied')
+  if (headers['source'] === undefined) {
+    throw new CodedError('bad_request', 'Source names the replica to copy from')
   }
+  return parseSource(headers['source'], { devid, fid })
+}
+
+interface Request {
+  readonly method: string
+  readonly target: Target
+  readonly token: string | undefined
+  readonly source: Source | undefined
+  readonly reply: FastifyReply
+}
+
+/**
+ * True when the request is signed, false when it may go without. Who signs a copy names where it may
+ * come from; for one that is not signed, the settings do.
+ */
+function authorize(
+  { keys, open, sources }: NodeHttpOptions,
+  { method, target, token, source, reply }: Request,
+): boolean {
+  if (token === undefined && open) {
+    if (source && !sources.has(source.origin)) {
+      throw new CodedError('source_refused', 'copies are not taken from there')
+    }
+    return false
+  }
+  const { devid, path, fid } = target
+  const name = fid === undefined ? path : String(fid)
+  const grant: Grant = {
+    method: method === 'DELETE' || method === 'COPY' ? method : isRead(method) ? 'GET' : 'PUT',
+    devid,
+    object: source ? `${name}@${source.origin}` : name,
+  }
+  try {
+    checkGrant(keys, token ?? '', grant, Date.now() / 1000)
+  } catch (err) {
+    reply.header('connection', 'close')
+    throw err
+  }
+  return true
 }
 
 const isRead = (method: string): boolean => method === 'GET' || method === 'HEAD'
@@ -239,13 +265,4 @@ const badPath = (message: string): CodedError => new CodedError('bad_path', mess
 function notAllowed(reply: FastifyReply, allow: string): CodedError {
   reply.header('allow', allow)
   return new CodedError('method_not_allowed', `allowed are ${allow}`)
-}
-
-/** Content-MD5 (RFC 1864), padding optional. Throws bad_checksum. */
-function parseMd5(header: string | string[] | undefined): Buffer | undefined {
-  if (header === undefined) return undefined
-  if (typeof header !== 'string' || !/^[A-Za-z0-9+/]{22}(==)?$/.test(header)) {
-    throw new CodedError('bad_checksum', 'Content-MD5 is not base64 of 16 bytes')
-  }
-  return Buffer.from(header, 'base64')
 }

@@ -1,49 +1,39 @@
-/** Names that survive a power cut: flushing, and directories whose own names were flushed. */
+/** Names that survive a power cut: directories whose own names were flushed, and shared flushes. */
 import { constants } from 'node:fs'
-import { lstat, mkdir, open, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { CodedError } from '../common/errors.ts'
+import type { Disk } from './disk.ts'
 import { hasErrno } from './errno.ts'
-
-/**
- * Flushes an open file or directory. Throws device_failed, and that is final: the kernel may have
- * dropped what it could not write, and a second try would report success for bytes that are gone.
- */
-export async function flush(handle: FileHandle, devid: number): Promise<void> {
-  try {
-    await handle.sync()
-  } catch (cause) {
-    throw new CodedError('device_failed', `dev${devid} has failed`, { cause })
-  }
-}
-
-/** Makes what was last created, renamed or removed in a directory durable. Throws device_failed. */
-export async function flushDirectory(directory: string, devid: number): Promise<void> {
-  const handle = await open(directory, constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    await flush(handle, devid)
-  } finally {
-    await handle.close()
-  }
-}
 
 const maxRemembered = 10_000
 
+/** Milliseconds for which a directory that was looked at is taken to be no symbolic link. */
+const plainMs = 1_000
+
+interface Flushes {
+  running: Promise<void>
+  next: Promise<void> | undefined
+}
+
+export interface TreeOptions {
+  readonly devid: number
+  readonly directory: string
+  readonly disk: Disk
+  /** False: nothing is ever flushed. */
+  readonly fsync: boolean
+  /** Called before a directory is made; throws where none may be. */
+  readonly checkMounted: () => Promise<void>
+}
+
 /** The directories of one device. Paths are relative to the device's own. */
 export class DirectoryTree {
-  readonly #devid: number
-  readonly #root: string
-  readonly #checkMounted: () => Promise<void>
+  readonly #options: TreeOptions
   readonly #durable = new Set<string>()
+  readonly #plainUntil = new Map<string, number>()
+  readonly #flushes = new Map<string, Flushes>()
 
-  /** `checkMounted` is called before a directory is made, and throws where none may be. */
-  constructor(
-    { devid, directory }: { readonly devid: number; readonly directory: string },
-    checkMounted: () => Promise<void>,
-  ) {
-    this.#devid = devid
-    this.#root = directory
-    this.#checkMounted = checkMounted
+  constructor(options: TreeOptions) {
+    this.#options = options
   }
 
   /**
@@ -54,18 +44,19 @@ export class DirectoryTree {
   async ensure(path: string): Promise<void> {
     if (path === '.' || this.#durable.has(path)) return
     await this.ensure(dirname(path))
-    const directory = join(this.#root, path)
+    const { directory, disk, checkMounted } = this.#options
+    const made = join(directory, path)
     // The empty mount point of a disk that went away must not fill up in its place.
-    await this.#checkMounted()
+    await checkMounted()
     try {
-      await mkdir(directory, 0o755)
+      await disk.mkdir(made)
     } catch (err) {
       if (!hasErrno(err, 'EEXIST')) throw err
-      const found = await lstat(directory)
+      const found = await disk.lstat(made)
       if (found.isSymbolicLink()) throw new CodedError('not_regular', 'a link is in the way')
       if (!found.isDirectory()) throw new CodedError('bad_path', 'a file is in the way')
     }
-    await flushDirectory(dirname(directory), this.#devid)
+    await this.flush(dirname(path))
     if (this.#durable.size >= maxRemembered) this.#durable.clear()
     this.#durable.add(path)
   }
@@ -73,5 +64,65 @@ export class DirectoryTree {
   /** Takes nothing for granted any more: someone else has removed directories. */
   forget(): void {
     this.#durable.clear()
+    this.#plainUntil.clear()
+  }
+
+  /** Throws not_regular when the way to the directory leads through a symbolic link, ENOENT. */
+  async checkPlain(path: string): Promise<void> {
+    const now = performance.now()
+    if ((this.#plainUntil.get(path) ?? 0) > now) return
+    const wanted = join(this.#options.directory, path)
+    if ((await this.#options.disk.realpath(wanted)) !== wanted) {
+      throw new CodedError('not_regular', 'only regular files are served')
+    }
+    if (this.#plainUntil.size >= maxRemembered) this.#plainUntil.clear()
+    this.#plainUntil.set(path, now + plainMs)
+  }
+
+  /**
+   * Makes what was created, renamed or removed in a directory durable. Those who ask while a flush
+   * is under way share the next one: the one under way may have begun before their change. Throws
+   * device_failed, and that is final: the kernel may have dropped what it could not write, and a
+   * second try would report success for names that are gone.
+   */
+  flush(path: string): Promise<void> {
+    if (!this.#options.fsync) return Promise.resolve()
+    const flushes = this.#flushes.get(path)
+    if (!flushes) {
+      const fresh: Flushes = { running: this.#flushNow(path), next: undefined }
+      this.#flushes.set(path, fresh)
+      this.#whenOver(path, fresh)
+      return fresh.running
+    }
+    flushes.next ??= flushes.running
+      .catch(() => {}) // told to those who wait for it
+      .then(() => this.#flushNow(path))
+    return flushes.next
+  }
+
+  #whenOver(path: string, flushes: Flushes): void {
+    const over = (): void => {
+      if (flushes.next === undefined) {
+        this.#flushes.delete(path)
+        return
+      }
+      flushes.running = flushes.next
+      flushes.next = undefined
+      this.#whenOver(path, flushes)
+    }
+    flushes.running.then(over, over)
+  }
+
+  async #flushNow(path: string): Promise<void> {
+    const { directory, disk, devid } = this.#options
+    const flags = constants.O_RDONLY | constants.O_DIRECTORY
+    const fd = await disk.open(join(directory, path), flags)
+    try {
+      await disk.sync(fd)
+    } catch (cause) {
+      throw new CodedError('device_failed', `dev${devid} has failed`, { cause })
+    } finally {
+      disk.close(fd)
+    }
   }
 }

@@ -1,5 +1,6 @@
 /** How full a device is, and the text that MogileFS's trackers and `mogadm check` read about it. */
-import { readFile, statfs } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
+import type { Disk } from './disk.ts'
 
 /** Sizes in KiB. `total` is used + available, so that blocks reserved for root do not count. */
 export interface Usage {
@@ -10,37 +11,43 @@ export interface Usage {
   readonly device: string
   /** Mount point, or the device's directory where it is not one. */
   readonly disk: string
+  /** The file system is mounted read-only. */
+  readonly readOnly: boolean
 }
 
 /** Asks the file system of `directory`. */
-export async function readUsage(directory: string): Promise<Usage> {
-  const fs = await statfs(directory)
+export async function readUsage(directory: string, disk: Disk): Promise<Usage> {
+  const fs = await disk.statfs(directory)
   const kib = (blocks: number): number => Math.floor((blocks * fs.bsize) / 1024)
   const available = kib(fs.bavail)
   // Trackers refuse a report in which a number is zero.
   const used = Math.max(1, kib(fs.blocks - fs.bfree))
-  return {
-    available,
-    used,
-    total: used + available,
-    device: await blockDevice(directory),
-    disk: directory,
-  }
+  const { source, readOnly } = await mountOf(directory)
+  return { available, used, total: used + available, device: source, disk: directory, readOnly }
+}
+
+/** The same disk when nothing can be written to it: nobody is to find room on it. */
+export function withoutRoom(usage: Usage): Usage {
+  return { ...usage, available: 0, used: usage.total }
 }
 
 /** What is mounted at the longest mount point above `directory` (proc(5), mountinfo). */
-async function blockDevice(directory: string): Promise<string> {
+async function mountOf(directory: string): Promise<{ source: string; readOnly: boolean }> {
   const table = await readFile('/proc/self/mountinfo', 'utf8').catch(() => '')
-  let best = { point: '', source: 'unknown' }
+  let best = { point: '', source: 'unknown', readOnly: false }
   for (const line of table.split('\n')) {
     const [before = '', after = ''] = line.split(' - ')
-    const point = unescapeOctal(before.split(' ')[4] ?? '')
-    const source = unescapeOctal(after.split(' ')[1] ?? '')
+    const fields = before.split(' ')
+    const [, rawSource = '', superOptions = ''] = after.split(' ')
+    const point = unescapeOctal(fields[4] ?? '')
+    const source = unescapeOctal(rawSource)
     if (!point || !source || point.length < best.point.length) continue
     const inside = point === '/' || directory === point || directory.startsWith(`${point}/`)
-    if (inside) best = { point, source }
+    if (!inside) continue
+    const options = [...(fields[5] ?? '').split(','), ...superOptions.split(',')]
+    best = { point, source, readOnly: options.includes('ro') }
   }
-  return best.source
+  return best
 }
 
 const unescapeOctal = (text: string): string =>
@@ -49,7 +56,7 @@ const unescapeOctal = (text: string): string =>
   )
 
 /** The body of `GET /dev<N>/usage`: `key: value` lines in the order of their keys. */
-export function formatUsage(usage: Usage, nowSeconds: number): string {
+export function formatUsage(usage: Omit<Usage, 'readOnly'>, nowSeconds: number): string {
   const { available, device, disk, total, used } = usage
   const percent = Math.ceil((used / total) * 100)
   return (

@@ -10,32 +10,38 @@ const program = fileURLToPath(new URL('../../storage-node/main.js', import.meta.
 export interface TestDaemon {
   readonly child: ChildProcess
   readonly port: number
+  readonly sidePort: number
   /** Sends a signal and waits for the end; returns the exit status, null after a fatal signal. */
   readonly kill: (signal: NodeJS.Signals) => Promise<number | null>
 }
 
 /** Starts an open node on `root`; it is killed when the test ends. */
 export async function startDaemon(
-  t: Test,
+  t: Pick<Test, 'teardown'>,
   root: string,
   env: NodeJS.ProcessEnv = {},
+  args: string[] = [],
 ): Promise<TestDaemon> {
-  const child = fork(program, ['--root', root, '--listen', '127.0.0.1:0', '--open'], {
+  const settings = ['--root', root, '--listen', '127.0.0.1:0', '--open', ...args]
+  const child = fork(program, settings, {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: { ...process.env, ...env },
   })
   t.teardown(() => child.kill('SIGKILL'))
   const ended = new Promise<number | null>(resolve => child.on('exit', resolve))
-  const port = await new Promise<number>((resolve, reject) => {
+  const [port, sidePort] = await new Promise<[number, number]>((resolve, reject) => {
     child.on('message', message => {
-      const { http = '' } = (message as ReadyMessage).listening
-      resolve(Number(http.split(':')[1]))
+      const { ready, listening } = message as Partial<ReadyMessage>
+      if (!ready) return
+      const { http = '', side = '' } = listening ?? {}
+      resolve([Number(http.split(':')[1]), Number(side.split(':')[1])])
     })
     child.on('exit', () => reject(new Error('the node did not start')))
   })
   return {
     child,
     port,
+    sidePort,
     kill: signal => {
       child.kill(signal)
       return ended

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
+import { until } from '../helpers/until.ts'
 import { exchange, filesBelow, startNode, statusAndCode, type TestNode } from './node.ts'
 
 const run = (command: string, ...args: string[]): void => {
@@ -56,7 +57,11 @@ void t.test(
       Buffer.concat([Buffer.from(`${head}Transfer-Encoding: chunked\r\n\r\n`), chunk]),
     )
     t.equal(statusAndCode(undeclared), '507 insufficient_storage')
-    t.same(filesBelow(node.disk), [path(1).slice('/dev1/'.length)], 'nothing is left of either')
+    t.same(
+      filesBelow(node.disk),
+      ['.omg-device', path(1).slice('/dev1/'.length)],
+      'nothing is left of either',
+    )
     t.equal((await node.send('PUT', path(3), { body: 'after' })).status, 201)
     t.match((await node.send('GET', '/dev1/usage')).body.toString(), `disk: ${node.disk}\n`)
     t.match((await node.send('GET', '/dev1/usage')).body.toString(), 'device: omg\n')
@@ -98,4 +103,64 @@ void t.test('nothing lands in the place of a disk that went away', { skip: noMou
   const other = replicaPath({ devid: 2, fid: 1 })
   t.equal((await node.send('PUT', other, { body: 'x' })).status, 201, 'the other device works')
   run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'omg', node.disk)
+})
+
+void t.test(
+  'a disk that is unplugged leaves the others alone, and comes back by itself',
+  { skip: noMount },
+  async t => {
+    const root = mkdtempSync(join(tmpdir(), 'omg-'))
+    const [disk, other, place] = ['disk', 'other', 'dev1'].map(name => join(root, name))
+    for (const directory of [disk!, other!, place!]) mkdirSync(directory)
+    run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'omg', disk!)
+    run('mount', '-t', 'tmpfs', '-o', 'size=1m', 'omg', other!)
+    run('mount', '--bind', disk!, place!)
+    t.teardown(() => {
+      for (const at of [disk!, other!]) run('umount', at)
+      rmSync(root, { recursive: true })
+    })
+    const node = await startNode(t, { root, devices: [2] })
+    t.teardown(() => run('umount', '-l', place!))
+    t.equal((await node.send('PUT', path(1), { body: 'x' })).status, 201)
+    for (let i = 0; i < 3; i++) await node.send('GET', path(1))
+    const refused = async (why: string): Promise<void> => {
+      await until(why, async () => (await node.send('GET', '/dev1/usage')).status === 503)
+      const answer = await node.send('PUT', path(2), { body: 'y' })
+      t.match(answer, { status: 503, code: 'device_not_mounted' }, why)
+    }
+    run('umount', '-l', place!)
+    await refused('unmounted')
+    const elsewhere = replicaPath({ devid: 2, fid: 1 })
+    t.equal((await node.send('PUT', elsewhere, { body: 'x' })).status, 201)
+    run('mount', '--bind', other!, place!)
+    await refused('an empty disk in its place')
+    t.same(filesBelow(other!), [])
+    run('umount', '-l', place!)
+    run('mount', '--bind', disk!, place!)
+    await until('back', async () => (await node.send('GET', '/dev1/usage')).status === 200)
+    t.equal((await node.send('PUT', path(2), { body: 'y' })).status, 201)
+    t.equal((await node.send('GET', path(1))).body.toString(), 'x')
+    await node.close()
+
+    run('umount', place!)
+    const again = await startNode(t, { root, devices: [2] })
+    const unplugged = await again.send('PUT', path(3), { body: 'z' })
+    t.match(unplugged, { status: 503, code: 'device_not_mounted' }, 'also after a restart')
+    t.same(filesBelow(place!), [])
+    run('mount', '--bind', disk!, place!)
+    t.equal((await again.send('PUT', path(3), { body: 'z' })).status, 201)
+  },
+)
+
+void t.test('what cannot be written to says that it has no room', { skip: noMount }, async t => {
+  const node = await startOnTmpfs(t, 'size=1m')
+  const available = async (): Promise<number> => {
+    const { body } = await node.send('GET', '/dev1/usage')
+    return Number(/available: (\d+)/.exec(body.toString())?.[1])
+  }
+  t.ok((await available()) > 0)
+  run('mount', '-o', 'remount,ro', node.disk)
+  await until('no room', async () => (await available()) === 0)
+  run('mount', '-o', 'remount,rw', node.disk)
+  await until('room', async () => (await available()) > 0)
 })

@@ -24,6 +24,7 @@ export interface Answer {
 export interface TestNode {
   readonly root: string
   readonly port: number
+  readonly sidePort: number
   send(method: string, path: string, options?: SendOptions): Promise<Answer>
   close(): Promise<void>
 }
@@ -58,6 +59,7 @@ export async function startNode(
   return {
     root,
     port,
+    sidePort: Number(node.listening()['side']?.split(':').at(-1)),
     send: (method, path, sendOptions) => send(port, method, path, sendOptions),
     close: () => node.close(),
   }
@@ -101,8 +103,11 @@ function answerOf(status: number | undefined, headers: IncomingHttpHeaders, body
   return { status: status ?? 0, headers, body, code }
 }
 
-/** Sends `text` as it is and returns all that comes back until the node closes the connection. */
-export function exchange(port: number, text: string | Buffer): Promise<string> {
+/**
+ * Sends `text` as it is and returns all that comes back until the node closes the connection; with
+ * `ending` says that nothing more will come.
+ */
+export function exchange(port: number, text: string | Buffer, ending = false): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
     const chunks: Buffer[] = []
@@ -113,6 +118,7 @@ export function exchange(port: number, text: string | Buffer): Promise<string> {
       resolve(Buffer.concat(chunks).toString('latin1'))
     })
     socket.write(typeof text === 'string' ? Buffer.from(text, 'latin1') : text)
+    if (ending) socket.end()
   })
 }
 

@@ -53,56 +53,54 @@ void t.test('a node told to end does so at once, idle connections or not', async
   socket.destroy()
 })
 
+const onLinux = { skip: process.platform !== 'linux' && 'reads /proc' }
+
 const memory = (pid: number | undefined, field: string): number =>
   Number(
     new RegExp(`${field}:\\s+(\\d+) kB`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1],
   )
 
-void t.test(
-  'a large file goes in and out in little memory',
-  { skip: process.platform !== 'linux' && 'reads /proc' },
-  async t => {
-    const { child, port, kill } = await startDaemon(t, rootWithDevice(t))
-    await send(port, 'GET', '/dev1/usage')
-    const before = memory(child.pid, 'VmRSS')
-    const piece = Buffer.alloc(1_000_000, 'omgfiles')
-    const pieces = 300
-    const sent = createHash('sha256')
-    const body = function* (): Generator<Buffer> {
-      for (let i = 0; i < pieces; i++) {
-        sent.update(piece)
-        yield piece
-      }
+void t.test('a large file goes in and out in little memory', onLinux, async t => {
+  const { child, port, kill } = await startDaemon(t, rootWithDevice(t))
+  await send(port, 'GET', '/dev1/usage')
+  const before = memory(child.pid, 'VmRSS')
+  const piece = Buffer.alloc(1_000_000, 'omgfiles')
+  const pieces = 300
+  const sent = createHash('sha256')
+  const body = function* (): Generator<Buffer> {
+    for (let i = 0; i < pieces; i++) {
+      sent.update(piece)
+      yield piece
     }
-    const outgoing = request({
-      port,
-      method: 'PUT',
-      path,
-      headers: { 'content-length': piece.length * pieces },
+  }
+  const outgoing = request({
+    port,
+    method: 'PUT',
+    path,
+    headers: { 'content-length': piece.length * pieces },
+  })
+  const digest = new Promise<unknown>((resolve, reject) => {
+    outgoing.on('error', reject)
+    outgoing.on('response', response => {
+      response.resume()
+      resolve(response.headers['repr-digest'])
     })
-    const digest = new Promise<unknown>((resolve, reject) => {
-      outgoing.on('error', reject)
-      outgoing.on('response', response => {
-        response.resume()
-        resolve(response.headers['repr-digest'])
-      })
-    })
-    await pipeline(Readable.from(body()), outgoing)
-    const sha256 = sent.digest()
-    t.equal(await digest, `sha-256=:${sha256.toString('base64')}:`)
+  })
+  await pipeline(Readable.from(body()), outgoing)
+  const sha256 = sent.digest()
+  t.equal(await digest, `sha-256=:${sha256.toString('base64')}:`)
 
-    const received = createHash('sha256')
-    await new Promise<void>((resolve, reject) => {
-      get({ port, path }, response => {
-        pipeline(response, received).then(resolve, reject)
-      })
+  const received = createHash('sha256')
+  await new Promise<void>((resolve, reject) => {
+    get({ port, path }, response => {
+      pipeline(response, received).then(resolve, reject)
     })
-    t.ok(received.digest().equals(sha256))
-    const grown = Math.round((memory(child.pid, 'VmHWM') - before) / 1024)
-    t.ok(grown < 150, `grew by ${grown} MiB at the most`)
-    await kill('SIGTERM')
-  },
-)
+  })
+  t.ok(received.digest().equals(sha256))
+  const grown = Math.round((memory(child.pid, 'VmHWM') - before) / 1024)
+  t.ok(grown < 150, `grew by ${grown} MiB at the most`)
+  await kill('SIGTERM')
+})
 
 const hasCompiler = ((): boolean => {
   try {
@@ -160,6 +158,40 @@ void t.test(
   },
 )
 
+void t.test('several processes serve one port, and one that dies is replaced', onLinux, async t => {
+  const root = rootWithDevice(t)
+  const node = await startDaemon(t, root, {}, ['--workers', '2'])
+  const { pid } = node.child
+  const workers = (): string[] =>
+    readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
+  const work = async (): Promise<void> => {
+    for (let fid = 1; fid < 20; fid++) {
+      const at = replicaPath({ devid: 1, fid })
+      t.equal((await send(node.port, 'PUT', at, { body: String(fid) })).status, 201)
+      t.equal((await send(node.port, 'GET', at)).body.toString(), String(fid))
+    }
+  }
+  const first = workers()
+  t.equal(first.length, 2)
+  await work()
+  process.kill(Number(first[0]), 'SIGKILL')
+  await until('another one is there', () => {
+    const now = workers()
+    return now.length === 2 && !now.includes(first[0]!)
+  })
+  await work()
+  t.equal(await node.kill('SIGTERM'), 0)
+})
+
+void t.test('a node that flushes nothing says so', async t => {
+  const root = rootWithDevice(t)
+  const node = await startDaemon(t, root, {}, ['--fsync', 'off'])
+  t.match((await send(node.port, 'GET', '/')).body.toString(), '"fsync":"off"')
+  t.equal((await send(node.port, 'PUT', path, { body: 'x' })).status, 201)
+  t.equal((await send(node.port, 'GET', path)).body.toString(), 'x')
+  await node.kill('SIGTERM')
+})
+
 void t.test('settings that cannot be used end in one line and status 2', async t => {
   const { status, stdout, stderr } = await runProgram(['--root', t.testdir()])
   t.equal(status, 2)
@@ -169,7 +201,7 @@ void t.test('settings that cannot be used end in one line and status 2', async t
 
 void t.test('a root that is no directory ends the start', async t => {
   const { status, stdout } = await runProgram(['--open', '--root', join(t.testdir(), 'nowhere')])
-  t.equal(status, 1)
+  t.equal(status, 2)
   t.match(stdout, /--root: .* is not a directory/)
 })
 
@@ -178,6 +210,11 @@ void t.test('--help names every setting', async t => {
   t.equal(status, 0)
   for (const flag of [
     'listen',
+    'side-listen',
+    'side-allow',
+    'sources',
+    'fsync',
+    'workers',
     'root',
     'name',
     'secret-file',

@@ -1,0 +1,228 @@
+/**
+ * What our own storage nodes do beyond any WebDAV server: copies from node to node, digests of stored
+ * files, lists of them. Whether a node can is asked of it once and remembered for a minute; what it
+ * cannot do is answered as such without being tried.
+ */
+import { createInterface } from 'node:readline'
+import type { Dispatcher } from 'undici'
+import { CodedError } from '../common/errors.ts'
+import { readText } from './answers.ts'
+import {
+  failure,
+  isSuccess,
+  lengthOf,
+  parse,
+  putAnswer,
+  unreachable,
+  type PutAnswer,
+  type Target,
+} from './storage-http.ts'
+
+export type Algorithm = 'sha256' | 'md5' | 'sha1'
+
+/** `copy`: COPY with Source. `content-range`: PUT in parts. The others are named like the methods here. */
+export type Capability = 'copy' | 'content-range' | 'digest' | 'inventory' | 'receipt' | 'set-aside'
+
+interface Options {
+  readonly signal?: AbortSignal | undefined
+}
+
+export interface CopyOptions extends Options {
+  /** Bytes that the copy must have. */
+  readonly size: number
+  /** SHA-256 that it must have, lower-case hex; undefined when not known. */
+  readonly sha256?: string | undefined
+}
+
+export interface InventoryOptions extends Options {
+  /** Goes on behind this fid of an earlier list. */
+  readonly after?: number | undefined
+  /** Has each file read for these. */
+  readonly algorithms?: readonly Algorithm[] | undefined
+}
+
+/** Lower-case hex, by algorithm. */
+export type Digest = Partial<Readonly<Record<Algorithm, string>>>
+
+/** A replica on a device. */
+export interface StoredFile {
+  readonly fid: number
+  readonly size: number
+  /** Unix seconds of its last change. */
+  readonly mtime: number
+  /** When digests were asked for and the file could be read. */
+  readonly digest?: Digest
+  /** Code of why it could not. */
+  readonly error?: string
+}
+
+export interface NodeRequests {
+  /** What the node at `url` can do; nothing for a foreign server. Throws when it cannot be asked. */
+  capabilities(url: string, options?: Options): Promise<ReadonlySet<Capability>>
+  /**
+   * Has the node at `url` (signed for COPY, of `FID@HOST:PORT` of the source) fetch a replica from
+   * `source` (signed for GET). Undefined when it cannot, a foreign one for example. Throws
+   * source_refused, source_failed, fid_exists, and what `put` throws.
+   */
+  copy(url: string, source: string, options: CopyOptions): Promise<PutAnswer | undefined>
+  /**
+   * The digests of a stored file, read from its disk by the node itself, and its size. Undefined when
+   * the node cannot. Throws not_found, storage_unreachable.
+   */
+  digest(
+    url: string,
+    algorithms: readonly Algorithm[],
+    options?: Options,
+  ): Promise<{ readonly size: number; readonly digest: Digest } | undefined>
+  /**
+   * Takes a replica (URL signed for DELETE) out of service unless its bytes have this SHA-256 (hex);
+   * the node looks itself. True: it is gone. False: it is good. Undefined: the node cannot.
+   */
+  setAside(url: string, sha256: string, options?: Options): Promise<boolean | undefined>
+  /**
+   * The replicas on a device, in the order of their paths; `url` is `/dev<N>/inventory`, signed for GET
+   * of `inventory`. Throws not_implemented when the node has none, storage_unreachable when the list
+   * breaks off: resume it behind the last one that came.
+   */
+  inventory(url: string, options?: InventoryOptions): AsyncGenerator<StoredFile, void, undefined>
+}
+
+type Send = (
+  target: Target,
+  method: Dispatcher.HttpMethod,
+  options?: Partial<Dispatcher.RequestOptions> & Options,
+) => Promise<Dispatcher.ResponseData>
+
+const rememberMs = 60_000
+
+/** A copy runs at this many bytes a second at least; a digest takes an hour at most. */
+const copyRate = 4 * 1024 * 1024
+const digestMs = 3600_000
+
+const fieldNames: Readonly<Record<Algorithm, string>> = {
+  sha256: 'sha-256',
+  md5: 'md5',
+  sha1: 'sha',
+}
+const algorithmNames = Object.keys(fieldNames) as Algorithm[]
+
+/** Creates the requests over `send`, which throws when there is no answer. */
+export function createNodeRequests(send: Send): NodeRequests {
+  const known = new Map<string, { readonly at: number; readonly can: ReadonlySet<Capability> }>()
+
+  async function ask(target: Target, options: Options): Promise<ReadonlySet<Capability>> {
+    const found = known.get(target.origin)
+    if (found && performance.now() - found.at < rememberMs) return found.can
+    const answer = await send({ ...target, path: '/' }, 'GET', options)
+    const can = capabilitiesOf(await readText(answer.body))
+    known.set(target.origin, { at: performance.now(), can })
+    return can
+  }
+
+  return {
+    capabilities: (url, options = {}) => ask(parse(url), options),
+
+    async copy(url, source, { size, sha256, signal }) {
+      const target = parse(url)
+      if (!(await ask(target, { signal })).has('copy')) return undefined
+      const headers: Record<string, string> = { source, 'omg-expected-size': String(size) }
+      if (sha256 !== undefined) {
+        const digest = Buffer.from(sha256, 'hex').toString('base64')
+        headers['omg-expected-digest'] = `sha-256=:${digest}:`
+      }
+      const headersTimeout = 30_000 + (size / copyRate) * 1000
+      const method = 'COPY' as Dispatcher.HttpMethod
+      const answer = await send(target, method, { headers, headersTimeout, signal })
+      if (!isSuccess(answer)) throw await failure(target, answer)
+      await answer.body.dump()
+      return putAnswer(answer.headers)
+    },
+
+    async digest(url, algorithms, { signal } = {}) {
+      const target = parse(url)
+      if (!(await ask(target, { signal })).has('digest')) return undefined
+      const headers = { 'want-repr-digest': wanted(algorithms) }
+      const answer = await send(target, 'HEAD', { headers, headersTimeout: digestMs, signal })
+      if (!isSuccess(answer)) throw await failure(target, answer)
+      await answer.body.dump()
+      const size = lengthOf(target, answer.headers['content-length'])
+      return { size, digest: readDigest(answer.headers['repr-digest']) }
+    },
+
+    async setAside(url, sha256, { signal } = {}) {
+      const target = parse(url)
+      // A server that does not know the field would delete the file.
+      if (!(await ask(target, { signal })).has('set-aside')) return undefined
+      const digest = Buffer.from(sha256, 'hex').toString('base64')
+      const headers = { 'omg-set-aside': `sha-256=:${digest}:` }
+      const answer = await send(target, 'DELETE', { headers, headersTimeout: digestMs, signal })
+      if (!isSuccess(answer)) throw await failure(target, answer)
+      await answer.body.dump()
+      return answer.statusCode === 204
+    },
+
+    async *inventory(url, { after, algorithms = [], signal } = {}) {
+      const target = parse(url)
+      if (!(await ask(target, { signal })).has('inventory')) {
+        throw new CodedError('not_implemented', `${target.who} cannot list its files`)
+      }
+      const headers: Record<string, string> = {}
+      if (after !== undefined) headers['omg-after-fid'] = String(after)
+      if (algorithms.length > 0) headers['want-repr-digest'] = wanted(algorithms)
+      const answer = await send(target, 'GET', {
+        headers,
+        signal,
+        ...(algorithms.length > 0 && { headersTimeout: digestMs, bodyTimeout: digestMs }),
+      })
+      if (!isSuccess(answer)) throw await failure(target, answer)
+      yield* readLines(target, answer.body)
+    },
+  }
+}
+
+async function* readLines(
+  target: Target,
+  body: Dispatcher.ResponseData['body'],
+): AsyncGenerator<StoredFile, void, undefined> {
+  // readline swallows errors of its input.
+  let broken: unknown
+  body.once('error', err => {
+    broken = err
+  })
+  try {
+    for await (const line of createInterface({ input: body, crlfDelay: Infinity })) {
+      const { digest, ...file } = JSON.parse(line) as StoredFile & {
+        end?: true
+        digest?: string
+      }
+      if (file.end) return
+      yield { ...file, ...(digest !== undefined && { digest: readDigest(digest) }) }
+    }
+  } finally {
+    body.destroy()
+  }
+  throw unreachable(target, broken ?? new Error('the list broke off'))
+}
+
+function capabilitiesOf(text: string): ReadonlySet<Capability> {
+  try {
+    const answer = JSON.parse(text) as { server?: unknown; capabilities?: unknown }
+    if (answer.server !== 'omgfiles' || !Array.isArray(answer.capabilities)) return new Set()
+    return new Set(answer.capabilities as Capability[])
+  } catch {
+    return new Set()
+  }
+}
+
+const wanted = (algorithms: readonly Algorithm[]): string =>
+  algorithms.map(algorithm => `${fieldNames[algorithm]}=1`).join(', ')
+
+/** Reads a Repr-Digest field (RFC 9530). */
+function readDigest(field: string | string[] | undefined): Digest {
+  const digest: Partial<Record<Algorithm, string>> = {}
+  for (const [, name, base64 = ''] of String(field ?? '').matchAll(/([a-z0-9-]+)=:([^:]*):/g)) {
+    const algorithm = algorithmNames.find(known => fieldNames[known] === name)
+    if (algorithm) digest[algorithm] = Buffer.from(base64, 'base64').toString('hex')
+  }
+  return digest
+}

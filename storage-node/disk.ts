@@ -1,0 +1,99 @@
+/** The file calls that a device makes, each through its gate. Paths are absolute. */
+import fs, { type Stats, type StatsFs } from 'node:fs'
+import { Gate, type GateOptions } from './gate.ts'
+
+export class Disk {
+  readonly #gate: Gate
+
+  /** `directory` is the one that is looked at to find out whether a hung disk answers again. */
+  constructor(devid: number, directory: string, options?: GateOptions) {
+    this.#gate = new Gate(devid, done => fs.stat(directory, done), options)
+  }
+
+  /** True while the disk does not answer. */
+  get hung(): boolean {
+    return this.#gate.hung
+  }
+
+  open(path: string, flags: number | string, mode?: number): Promise<number> {
+    return this.#gate.run(done => fs.open(path, flags, mode, done))
+  }
+
+  /** Never waits and never fails: what was written is flushed before, or not wanted. */
+  close(fd: number): void {
+    fs.close(fd, () => {})
+  }
+
+  /** Returns the bytes read, 0 at the end of the file. */
+  read(
+    fd: number,
+    buffer: Buffer,
+    { offset = 0, length, position }: { offset?: number; length: number; position: number },
+  ): Promise<number> {
+    return this.#gate.run(done => fs.read(fd, buffer, offset, length, position, done))
+  }
+
+  /** The same without a turn in the thread pool, for what is known to be in memory. */
+  readNow(
+    fd: number,
+    buffer: Buffer,
+    { offset = 0, length, position }: { offset?: number; length: number; position: number },
+  ): number {
+    return fs.readSync(fd, buffer, offset, length, position)
+  }
+
+  /** Writes all of `buffers` at `position`. */
+  async write(fd: number, buffers: readonly Buffer[], position: number): Promise<void> {
+    const size = buffers.reduce((sum, { length }) => sum + length, 0)
+    if (size === 0) return
+    const written = await this.#gate.run<number>(done =>
+      buffers.length === 1
+        ? fs.write(fd, buffers[0]!, 0, size, position, done)
+        : fs.writev(fd, buffers, position, done),
+    )
+    if (written === size) return
+    // A disk that fills up takes a part first; what is left brings out the error.
+    const rest = Buffer.concat(buffers).subarray(written)
+    await this.write(fd, [rest], position + written)
+  }
+
+  sync(fd: number): Promise<void> {
+    return this.#gate.run(done => fs.fsync(fd, done))
+  }
+
+  stat(path: string): Promise<Stats> {
+    return this.#gate.run(done => fs.stat(path, done))
+  }
+
+  lstat(path: string): Promise<Stats> {
+    return this.#gate.run(done => fs.lstat(path, done))
+  }
+
+  statfs(path: string): Promise<StatsFs> {
+    return this.#gate.run(done => fs.statfs(path, done))
+  }
+
+  realpath(path: string): Promise<string> {
+    return this.#gate.run(done => fs.realpath.native(path, done))
+  }
+
+  readdir(path: string): Promise<string[]> {
+    return this.#gate.run(done => fs.readdir(path, done))
+  }
+
+  mkdir(path: string): Promise<void> {
+    return this.#gate.run(done => fs.mkdir(path, 0o755, done))
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#gate.run(done => fs.rename(from, to, done))
+  }
+
+  link(from: string, to: string): Promise<void> {
+    return this.#gate.run(done => fs.link(from, to, done))
+  }
+
+  unlink(path: string): Promise<void> {
+    return this.#gate.run(done => fs.unlink(path, done))
+  }
+}

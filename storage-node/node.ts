@@ -1,0 +1,198 @@
+/** One process of a storage node. */
+import { stat } from 'node:fs/promises'
+import { once } from 'node:events'
+import type { AddressInfo, Socket } from 'node:net'
+import { ConfigError, formatAddress, parseAddress } from '../common/config.ts'
+import type { Daemon } from '../common/daemon.ts'
+import type { Address } from '../common/config.ts'
+import type { Logger } from '../common/log.ts'
+import { hostKeys } from '../common/signing.ts'
+import { isLocal, parseAllowList } from './allow-list.ts'
+import { sideAddress, sourceList, type StorageNodeConfig } from './config.ts'
+import { Devices } from './devices.ts'
+import { hasErrno } from './errno.ts'
+import { createNodeServer } from './http.ts'
+import { createSideChannel } from './side-channel.ts'
+
+export interface ServingNode extends Daemon {
+  readonly address: Address
+}
+
+export interface Housekeeper {
+  /** Removes what uploads that were cut off left behind, and looks whether the disks take writes. */
+  start(): Promise<void>
+  close(): Promise<void>
+}
+
+const sweepEveryMs = 3600_000
+const sweepAgeMs = 24 * 3600_000
+
+/** Milliseconds that requests under way have to end when the node closes. */
+const drainMs = 10_000
+
+/**
+ * Creates one that serves alone, or among others: then there is a supervisor, which keeps house, has
+ * the side channel, and tells all of them when a disk has failed one.
+ */
+export function createServingNode(
+  config: StorageNodeConfig,
+  log: Logger,
+  { among = false }: { readonly among?: boolean } = {},
+): ServingNode {
+  const { root, name, open } = config
+  const fsync = config.fsync !== 'off'
+  const devices = new Devices({
+    root,
+    fsync,
+    log,
+    ...(among && { onFailed: (failed: number) => process.send?.({ failed }) }),
+  })
+  const onMessage = ({ failed }: { failed?: number }): void => {
+    const device = devices.known().find(({ devid }) => devid === failed)
+    device?.fail(new Error('it failed another process'))
+  }
+  const secrets = [config.secret, config.previousSecret].filter(secret => secret !== undefined)
+  const keys = secrets.map(hostKeys)
+  const sources = sourceList(config)
+  const server = createNodeServer({ devices, name, open, keys, sources, fsync, log })
+  const { app } = server
+  const { ending, end } = createEnding()
+  const side = among ? undefined : createSide(config, devices, log, end)
+  const housekeeper = createHousekeeper(devices, log)
+
+  return {
+    ending,
+    get address() {
+      const { address, port } = app.server.address() as AddressInfo
+      return { host: address, port }
+    },
+    listening() {
+      const sideAt = side?.address()
+      return {
+        http: formatAddress(this.address),
+        ...(sideAt && { side: formatAddress(sideAt) }),
+      }
+    },
+    async start() {
+      const found = await stat(root).catch(() => undefined)
+      if (!found?.isDirectory()) throw new ConfigError(`--root: ${root} is not a directory`)
+      if (among) process.on('message', onMessage)
+      else await housekeeper.start()
+      await app.listen(parseAddress('--listen', config.listen))
+      await side?.start()
+      if (!fsync) {
+        log.warn('fsync is off: a power cut or a crash of this machine loses acknowledged files')
+      }
+      log.info(this.listening(), 'storage node serves')
+    },
+    async close() {
+      process.off('message', onMessage)
+      await housekeeper.close()
+      server.drain()
+      const cut = setTimeout(() => {
+        server.cut()
+        app.server.closeAllConnections()
+      }, drainMs)
+      await side?.close()
+      await app.close()
+      clearTimeout(cut)
+      await server.close()
+      devices.close()
+    },
+  }
+}
+
+/** Sweeps and tests the devices at the start, and sweeps every hour. */
+export function createHousekeeper(devices: Devices, log: Logger): Housekeeper {
+  let timer: NodeJS.Timeout | undefined
+  let sweeping = Promise.resolve()
+
+  async function look(ageMs: number, testing: boolean): Promise<void> {
+    for (const devid of await devices.list()) {
+      try {
+        const device = await devices.get(devid)
+        const removed = await device.sweep(ageMs)
+        if (removed > 0) log.info({ devid, removed }, 'temporary files removed')
+        if (testing) await device.testWrite()
+      } catch (err) {
+        log.warn({ err, devid }, testing ? 'device cannot be written to' : 'sweep failed')
+      }
+    }
+  }
+
+  return {
+    async start() {
+      // Nothing of ours is under way yet, so that every temporary file is a left-over.
+      await look(0, true)
+      timer = setInterval(() => {
+        sweeping = look(sweepAgeMs, false).catch((err: unknown) =>
+          log.warn({ err }, 'sweep failed'),
+        )
+      }, sweepEveryMs).unref()
+    },
+    async close() {
+      clearInterval(timer)
+      await sweeping
+    },
+  }
+}
+
+/** A promise of the reason to end, and what settles it. */
+export function createEnding(): { readonly ending: Promise<string>; readonly end: () => void } {
+  let end = (): void => {}
+  const ending = new Promise<string>(resolve => {
+    end = () => resolve('told to over the side channel')
+  })
+  return { ending, end }
+}
+
+export interface Side {
+  start(): Promise<void>
+  address(): Address | undefined
+  close(): Promise<void>
+}
+
+/** The side channel as the settings want it; undefined without one. */
+export function createSide(
+  config: StorageNodeConfig,
+  devices: Devices,
+  log: Logger,
+  shutdown: () => void,
+): Side | undefined {
+  const at = sideAddress(config)
+  if (!at) return undefined
+  const listed = parseAllowList('--side-allow', config.sideAllow ?? '')
+  const everybody = config.open && !config.sideAllow
+  const server = createSideChannel({
+    devices,
+    log,
+    allow: address => everybody || isLocal(address) || listed(address),
+    shutdown,
+  })
+  const sockets = new Set<Socket>()
+  server.on('connection', socket => {
+    sockets.add(socket)
+    socket.once('close', () => sockets.delete(socket))
+  })
+  return {
+    async start() {
+      server.listen(at.port, at.host)
+      await once(server, 'listening').catch((err: unknown) => {
+        // A port that nobody asked for must not keep the files away.
+        if (config.sideListen !== undefined || !hasErrno(err, 'EADDRINUSE')) throw err
+        log.warn({ err }, 'no side channel: the port above the HTTP port is taken')
+      })
+    },
+    address() {
+      const bound = server.address() as AddressInfo | null
+      return bound ? { host: bound.address, port: bound.port } : undefined
+    },
+    async close() {
+      if (!server.listening) return
+      const closed = once(server, 'close')
+      server.close()
+      for (const socket of sockets) socket.destroy()
+      await closed
+    },
+  }
+}

@@ -1,0 +1,200 @@
+/**
+ * The side channel: lines in, lines out, in order. What MogileFS's trackers ask a node beside HTTP:
+ * sizes, digests and how busy the disks are (MogileFS-Server, `lib/Mogstored/SideChannelClient.pm`).
+ */
+import { createServer, type Server, type Socket } from 'node:net'
+import { isCoded } from '../common/errors.ts'
+import type { Logger } from '../common/log.ts'
+import { isLocal, type AllowList } from './allow-list.ts'
+import { DigestError } from './digester.ts'
+import type { Algorithm } from './digests.ts'
+import type { Devices } from './devices.ts'
+import { Utilization } from './iostat.ts'
+import { parseTarget, type Target } from './target.ts'
+
+export interface SideChannelOptions {
+  readonly devices: Devices
+  readonly allow: AllowList
+  readonly log: Logger
+  /** Ends the daemon; called at a request from this machine. */
+  readonly shutdown: () => void
+  /** Milliseconds between two blocks of `watch`; 1000. */
+  readonly watchMs?: number
+}
+
+const maxLine = 8 * 1024
+const maxConnections = 256
+
+/** Requests of one connection that may wait, before reading stops. */
+const maxWaiting = 64
+
+/** Bytes that a subscriber may leave unread before it misses blocks. */
+const maxUnread = 64 * 1024
+
+const digestNames: Readonly<Record<string, Algorithm>> = { MD5: 'md5', 'SHA-1': 'sha1' }
+
+/** Creates the server; it listens when told to. Ending it leaves its connections to the caller. */
+export function createSideChannel(options: SideChannelOptions): Server {
+  const { allow, watchMs = 1_000, log } = options
+  const watchers = new Set<Socket>()
+  let timer: NodeJS.Timeout | undefined
+  const utilization = new Utilization()
+
+  const watch = (socket: Socket): void => {
+    watchers.add(socket)
+    socket.once('close', () => {
+      watchers.delete(socket)
+      if (watchers.size > 0) return
+      clearTimeout(timer)
+      timer = undefined
+    })
+    timer ??= setTimeout(tick, 0)
+  }
+  const tick = (): void => {
+    void report(options.devices, utilization)
+      .catch((err: unknown) => {
+        log.warn({ err }, 'utilization cannot be read')
+        return undefined
+      })
+      .then(block => {
+        for (const socket of watchers) {
+          if (block !== undefined && socket.writableLength < maxUnread) socket.write(block)
+        }
+        timer = watchers.size > 0 ? setTimeout(tick, watchMs) : undefined
+      })
+  }
+
+  const server = createServer({ noDelay: true, keepAlive: true }, socket => {
+    socket.on('error', () => {})
+    if (!allow(socket.remoteAddress)) {
+      socket.destroy()
+      return
+    }
+    serve(socket, options, () => watch(socket))
+  })
+  server.maxConnections = maxConnections
+  return server
+}
+
+function serve(socket: Socket, options: SideChannelOptions, watch: () => void): void {
+  let text = ''
+  let watching = false
+  let waiting = 0
+  let last: Promise<void> = Promise.resolve()
+  socket.setEncoding('latin1')
+  socket.on('data', (chunk: string) => {
+    if (watching) return
+    text += chunk
+    for (;;) {
+      const end = text.indexOf('\n')
+      if ((end < 0 ? text.length : end) > maxLine) {
+        socket.destroy()
+        return
+      }
+      if (end < 0) return
+      const line = text.slice(0, end).replace(/\r$/, '')
+      text = text.slice(end + 1)
+      if (line === 'watch') {
+        watching = true
+        text = ''
+        void last.then(watch)
+        return
+      }
+      if (line === '') continue
+      if (++waiting >= maxWaiting) socket.pause()
+      last = last
+        .then(() => answer(line, socket, options))
+        .then(reply => {
+          if (--waiting < maxWaiting) socket.resume()
+          if (!socket.destroyed) socket.write(`${reply}\r\n`, 'latin1')
+        })
+    }
+  })
+}
+
+/** The answer to one line. Never rejects. */
+async function answer(
+  line: string,
+  socket: Socket,
+  { devices, log, shutdown }: SideChannelOptions,
+): Promise<string> {
+  const [word = '', uri = '', reason = ''] = line.split(' ')
+  const algorithm = Object.hasOwn(digestNames, word) ? digestNames[word] : undefined
+  try {
+    if (word === 'shutdown') {
+      if (!isLocal(socket.remoteAddress)) return 'ERROR: not allowed'
+      setImmediate(shutdown) // behind the answer
+      return 'OK'
+    }
+    if (word !== 'size' && algorithm === undefined) return `ERROR: unknown command: ${shown(line)}`
+    if (uri.includes('..')) return 'ERROR: uri invalid (contains ..)'
+    const target = findTarget(uri)
+    if (word === 'size') return `${shown(uri)} ${await sizeOf(devices, target)}`
+    return await digestLine(devices, { word, uri, target, patient: reason === 'fsck' })
+  } catch (err) {
+    log.error({ err }, 'side channel request failed')
+    return 'ERROR: internal error'
+  }
+}
+
+const shown = (text: string): string => text.replace(/[^\x20-\x7e]/g, '?')
+
+function findTarget(uri: string): Target | undefined {
+  try {
+    return parseTarget(uri)
+  } catch (err) {
+    if (isCoded(err)) return undefined
+    throw err
+  }
+}
+
+async function sizeOf(devices: Devices, target: Target | undefined): Promise<number> {
+  if (!target || target.hidden || target.directory) return -1
+  try {
+    const device = await devices.get(target.devid)
+    const file = await device.open(target.path)
+    device.release(file)
+    return file.size
+  } catch (err) {
+    if (isCoded(err)) return -1
+    throw err
+  }
+}
+
+async function digestLine(
+  devices: Devices,
+  {
+    word,
+    uri,
+    target,
+    patient,
+  }: { word: string; uri: string; target: Target | undefined; patient: boolean },
+): Promise<string> {
+  const algorithm = digestNames[word]
+  const missing = `${shown(uri)} ${word}=-1`
+  if (!algorithm || !target || target.hidden || target.directory) return missing
+  try {
+    const device = await devices.get(target.devid)
+    const { digests } = await device.digest(target.path, [algorithm], { patient })
+    return `${uri} ${word}=${digests[algorithm]?.toString('hex') ?? '-1'}`
+  } catch (err) {
+    if (!isCoded(err)) throw err
+    const { cause } = err
+    if (cause instanceof DigestError && cause.offset !== undefined) {
+      return `ERR read ${uri} at ${cause.offset} failed`
+    }
+    return missing
+  }
+}
+
+/** One block of `watch`: how busy each device is, in percent. */
+async function report(devices: Devices, utilization: Utilization): Promise<string> {
+  const lines = await Promise.all(
+    (await devices.list()).map(async devid => {
+      const device = await devices.get(devid).catch(() => undefined)
+      const percent = device && (await utilization.of(devid, device.directory))
+      return `${devid}\t${percent === undefined ? '-' : percent.toFixed(2)}\n`
+    }),
+  )
+  return `${lines.join('')}.\n`
+}

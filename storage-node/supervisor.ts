@@ -1,0 +1,90 @@
+/** Several processes that serve one port; what there is one of per node is done here. */
+import cluster, { type Worker } from 'node:cluster'
+import type { Daemon, ReadyMessage } from '../common/daemon.ts'
+import { parseAddress, type Address } from '../common/config.ts'
+import type { Logger } from '../common/log.ts'
+import type { StorageNodeConfig } from './config.ts'
+import { Devices } from './devices.ts'
+import { createEnding, createHousekeeper, createSide } from './node.ts'
+import { formatAddress } from '../common/address.ts'
+
+/** Milliseconds until a worker that died is started again. */
+const restartMs = 1_000
+
+/** File threads of a worker: several disks may hang and leave some for the others. */
+const threads = '64'
+
+/** Creates one that runs `config.workers` processes of this command line. */
+export function createSupervisor(
+  config: StorageNodeConfig,
+  log: Logger,
+): Daemon & { readonly address: Address } {
+  const devices = new Devices({ root: config.root, fsync: config.fsync !== 'off', log })
+  const { ending, end } = createEnding()
+  const side = createSide(config, devices, log, end)
+  const housekeeper = createHousekeeper(devices, log)
+  let closing = false
+  let http: string | undefined
+
+  const startWorker = async (): Promise<void> => {
+    const worker = cluster.fork({ UV_THREADPOOL_SIZE: threads })
+    worker.on('message', (message: { failed?: number }) => {
+      // A disk that failed one of them has failed all.
+      if (message.failed === undefined) return
+      for (const other of Object.values(cluster.workers ?? {})) other?.send(message)
+    })
+    const { listening } = await ready(worker)
+    http ??= listening['http']
+    worker.once('exit', (code, signal) => {
+      if (closing) return
+      log.warn({ code, signal }, 'a worker ended')
+      setTimeout(() => {
+        if (!closing) startWorker().catch((err: unknown) => log.error({ err }, 'no new worker'))
+      }, restartMs).unref()
+    })
+  }
+
+  return {
+    ending,
+    get address() {
+      if (http === undefined) throw new Error('not started')
+      return parseAddress('--listen', http)
+    },
+    listening() {
+      const sideAt = side?.address()
+      return { http: http ?? '', ...(sideAt && { side: formatAddress(sideAt) }) }
+    },
+    async start() {
+      await housekeeper.start()
+      // One after another: a free port that is asked for is the one that the first gets.
+      for (let i = 0; i < (config.workers ?? 1); i++) await startWorker()
+      await side?.start()
+      log.info({ ...this.listening(), workers: config.workers }, 'storage node serves')
+    },
+    async close() {
+      closing = true
+      await housekeeper.close()
+      await side?.close()
+      const workers = Object.values(cluster.workers ?? {}).filter(worker => worker !== undefined)
+      await Promise.all(workers.map(endWorker))
+      devices.close()
+    },
+  }
+}
+
+function ready(worker: Worker): Promise<ReadyMessage> {
+  return new Promise((resolve, reject) => {
+    worker.on('message', (message: Partial<ReadyMessage>) => {
+      if (message.ready) resolve(message as ReadyMessage)
+    })
+    worker.once('exit', () => reject(new Error('a worker did not start')))
+  })
+}
+
+function endWorker(worker: Worker): Promise<void> {
+  return new Promise(resolve => {
+    worker.once('exit', () => resolve())
+    if (worker.isDead()) resolve()
+    else worker.kill('SIGTERM')
+  })
+}

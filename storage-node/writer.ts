@@ -1,0 +1,268 @@
+/**
+ * How a file gets onto a device: beside its place, checked, flushed, then named, and the name
+ * flushed. A crash at any step leaves the old file, the new one, or a temporary one that is swept.
+ */
+import { randomBytes } from 'node:crypto'
+import { constants, fstatSync, ftruncateSync, type Stats } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { CodedError } from '../common/errors.ts'
+import { writeBody, type Body, type Written } from './body.ts'
+import { agree, type Algorithm, type Digests } from './digests.ts'
+import type { Disk } from './disk.ts'
+import { hasErrno } from './errno.ts'
+import { pausePoint } from './pause.ts'
+import type { DirectoryTree } from './tree.ts'
+
+export interface WriteOptions {
+  /** Bytes that must come; undefined where the sender does not say. */
+  readonly size: number | undefined
+  /** Digests that the bytes must have. */
+  readonly expected?: Digests | undefined
+  /** Digests to take beside SHA-256 and those expected. */
+  readonly algorithms?: readonly Algorithm[] | undefined
+  /** Other bytes under this name may be replaced; else they stay, and fid_exists is thrown. */
+  readonly replace: boolean
+  /** Bytes to collect before a write; asked again for every chunk. */
+  readonly pieceSize: () => number
+}
+
+/** A part of a file that is written piece by piece. */
+export interface AppendOptions extends Omit<WriteOptions, 'size'> {
+  /** Offset of the part's first byte. */
+  readonly first: number
+  /** Bytes of the part. */
+  readonly length: number
+  /** Bytes of the whole file. */
+  readonly total: number
+}
+
+export interface WriterOptions {
+  readonly devid: number
+  readonly directory: string
+  /** Number of the file system that the device was found on. */
+  readonly fileSystem: number
+  readonly disk: Disk
+  readonly tree: DirectoryTree
+  readonly fsync: boolean
+  /** Digests of a file of ours, by its absolute path. */
+  readonly digest: (path: string) => Promise<Digests>
+}
+
+/**
+ * Uploads are written into this directory of the device: the same file system, never served, and
+ * short to look through for what a crash left behind.
+ */
+export const tempDirectory = '.tmp'
+
+/** What follows the name of a file that is written in parts. */
+export const partSuffix = '.part'
+
+export class Writer {
+  readonly #options: WriterOptions
+  readonly #prefix = randomBytes(9).toString('hex')
+  readonly #appending = new Set<string>()
+  #count = 0
+
+  constructor(options: WriterOptions) {
+    this.#options = options
+  }
+
+  /**
+   * Stores `body` under `path`, all of it or nothing, and returns once it is on disk. The very bytes
+   * that are there already are stored again without a change. Throws checksum_mismatch,
+   * size_mismatch, fid_exists, not_regular, bad_path, device_not_mounted, device_failed, and what the
+   * system says.
+   */
+  async write(path: string, body: Body, options: WriteOptions): Promise<Written> {
+    const { disk } = this.#options
+    if (options.replace) await this.checkPlace(path)
+    else await this.#checkParent(path)
+    const temp = await this.#createTemp(path)
+    let named = false
+    try {
+      const written = await this.#fill(temp.fd, body, options)
+      await pausePoint('put: flushed')
+      named = await this.#publish(temp.file, path, options.replace, written)
+      return written
+    } finally {
+      disk.close(temp.fd)
+      // What stays is swept.
+      if (!named) await disk.unlink(temp.file).catch(() => {})
+    }
+  }
+
+  /**
+   * Writes one part of a file that gets its name when the last part is there. Parts come in order,
+   * and one may be sent again. Returns the whole file's size and digests when it is complete, else
+   * how many bytes are there. Throws range_not_satisfiable for a part beyond what is there, and what
+   * `write` throws.
+   */
+  async append(path: string, body: Body, options: AppendOptions): Promise<Written | number> {
+    const { disk } = this.#options
+    const { first, length, total } = options
+    await this.checkPlace(path)
+    const file = this.#tempFile(`${basename(path)}${partSuffix}`)
+    if (this.#appending.has(file)) {
+      throw new CodedError('overloaded', 'another request is writing a part of this file')
+    }
+    this.#appending.add(file)
+    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+    let fd: number | undefined
+    try {
+      fd = await this.#openTemp(file, flags)
+      const have = fstatSync(fd).size
+      if (first > have) {
+        throw new CodedError('range_not_satisfiable', `only ${have} bytes are there`)
+      }
+      if (length === 0) return have
+      const { size } = await writeBody(disk, fd, body, {
+        position: first,
+        pieceSize: options.pieceSize,
+        algorithms: [],
+      })
+      if (size !== length)
+        throw new CodedError('size_mismatch', `${size} bytes came, not ${length}`)
+      if (first + length < total) return Math.max(have, first + length)
+      if (have > total) ftruncateSync(fd, total)
+      if (this.#options.fsync) await this.#flush(fd)
+      const digests = await this.#options.digest(file)
+      const { sha256 } = digests
+      if (!sha256 || !agree(digests, options.expected ?? {})) {
+        await disk.unlink(file)
+        throw new CodedError('checksum_mismatch', 'the bytes are not those that were announced')
+      }
+      const written = { size: total, digests: { ...digests, sha256 } }
+      const named = await this.#publish(file, path, options.replace, written)
+      if (!named) await disk.unlink(file).catch(ignoreAbsent)
+      return written
+    } finally {
+      this.#appending.delete(file)
+      if (fd !== undefined) disk.close(fd)
+    }
+  }
+
+  /** What is at `path`, if anything. Throws unless a regular file may be there. */
+  async checkPlace(path: string): Promise<Stats | undefined> {
+    try {
+      await this.#options.tree.checkPlain(dirname(path))
+      const found = await this.#options.disk.lstat(join(this.#options.directory, path))
+      if (found.isDirectory()) throw new CodedError('bad_path', 'a directory is in this place')
+      if (!found.isFile()) throw new CodedError('not_regular', 'only regular files are served')
+      return found
+    } catch (err) {
+      if (hasErrno(err, 'ENOENT')) return undefined
+      throw err
+    }
+  }
+
+  async #checkParent(path: string): Promise<void> {
+    try {
+      await this.#options.tree.checkPlain(dirname(path))
+    } catch (err) {
+      if (!hasErrno(err, 'ENOENT')) throw err
+    }
+  }
+
+  #tempFile(name: string): string {
+    return join(this.#options.directory, tempDirectory, name)
+  }
+
+  async #createTemp(path: string): Promise<{ file: string; fd: number }> {
+    // The name is for people; together with the rest it must stay below 255 bytes.
+    const name = `${basename(path).slice(0, 200)}.${this.#prefix}${this.#count++}.tmp`
+    const file = this.#tempFile(name)
+    const fd = await this.#openTemp(file, 'wx')
+    await pausePoint('put: created')
+    return { file, fd }
+  }
+
+  async #openTemp(file: string, flags: number | string): Promise<number> {
+    const { disk, tree, devid, fileSystem } = this.#options
+    const open = (): Promise<number> => disk.open(file, flags, 0o644)
+    const fd = await open().catch(async (err: unknown) => {
+      if (!hasErrno(err, 'ENOENT')) throw err
+      tree.forget()
+      await tree.ensure(tempDirectory)
+      return open()
+    })
+    if (fstatSync(fd).dev === fileSystem) return fd
+    disk.close(fd)
+    throw new CodedError('device_not_mounted', `the disk of dev${devid} is not mounted`)
+  }
+
+  /** Writes, checks and flushes all of `body`. */
+  async #fill(fd: number, body: Body, options: WriteOptions): Promise<Written> {
+    const { size: wanted, expected = {}, algorithms = [], pieceSize } = options
+    const written = await writeBody(this.#options.disk, fd, body, {
+      pieceSize,
+      algorithms: [...new Set([...algorithms, ...(Object.keys(expected) as Algorithm[])])],
+    })
+    if (wanted !== undefined && written.size !== wanted) {
+      throw new CodedError('size_mismatch', `${written.size} bytes came, not ${wanted}`)
+    }
+    if (!agree(written.digests, expected)) {
+      throw new CodedError('checksum_mismatch', 'the bytes are not those that were announced')
+    }
+    await pausePoint('put: written')
+    if (this.#options.fsync) await this.#flush(fd)
+    return written
+  }
+
+  /**
+   * Throws device_failed, and that is final: the kernel may have dropped what it could not write, and
+   * a second try would report success for bytes that are gone.
+   */
+  async #flush(fd: number): Promise<void> {
+    const { disk, devid } = this.#options
+    try {
+      await disk.sync(fd)
+    } catch (cause) {
+      if (hasErrno(cause, 'ENOSPC', 'EDQUOT')) throw cause
+      throw new CodedError('device_failed', `dev${devid} has failed`, { cause })
+    }
+  }
+
+  /** Gives the file its name, durably. False: the same bytes had it already. */
+  async #publish(temp: string, path: string, replace: boolean, written: Written): Promise<boolean> {
+    const { directory, disk, tree } = this.#options
+    const file = join(directory, path)
+    const name = async (): Promise<void> => {
+      await tree.ensure(dirname(path))
+      // A link fails where a rename would replace: of two that write a fid at once, one wins.
+      await (replace ? disk.rename(temp, file) : disk.link(temp, file))
+    }
+    let named = true
+    try {
+      await name().catch((err: unknown) => {
+        if (!hasErrno(err, 'ENOENT')) throw err
+        // Someone removed directories that we took for granted.
+        tree.forget()
+        return name()
+      })
+    } catch (err) {
+      if (!hasErrno(err, 'EEXIST')) throw err
+      if (!(await this.#holds(path, written))) {
+        throw new CodedError('fid_exists', 'other bytes are stored under this fid')
+      }
+      named = false
+    }
+    await pausePoint('put: named')
+    // A link leaves the temporary name, which goes while the directory is flushed.
+    const dropped = named && !replace ? disk.unlink(temp).catch(ignoreAbsent) : undefined
+    await tree.flush(dirname(path))
+    await dropped
+    await pausePoint('put: name flushed')
+    return named
+  }
+
+  async #holds(path: string, { size, digests }: Written): Promise<boolean> {
+    const found = await this.checkPlace(path)
+    if (found?.size !== size) return false
+    const { sha256 } = await this.#options.digest(join(this.#options.directory, path))
+    return sha256?.equals(digests.sha256) ?? false
+  }
+}
+
+function ignoreAbsent(err: unknown): void {
+  if (!hasErrno(err, 'ENOENT')) throw err
+}

@@ -1,0 +1,154 @@
+/** PUT, COPY and DELETE as far as they are not answered the short way. */
+import type { IncomingHttpHeaders } from 'node:http'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { CodedError, isCoded } from '../common/errors.ts'
+import type { HostKeys } from '../common/signing.ts'
+import { storedFields } from './answer.ts'
+import { readBody, type Written } from './body.ts'
+import type { Device } from './device.ts'
+import { agree, parseDigests, parseMd5, wantedDigests, type Digests } from './digests.ts'
+import type { Puller, Source } from './source.ts'
+import type { Target } from './target.ts'
+import type { Uploads } from './uploads.ts'
+
+export interface WriteExchange {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly device: Device
+  readonly target: Target
+  readonly uploads: Uploads
+  /** Signs receipts. */
+  readonly key: HostKeys | undefined
+  /** The content of a fid never changes; without signatures we are as lenient as MogileFS. */
+  readonly replace: boolean
+}
+
+/** Stores the body of a request, or a part of a file. */
+export async function put(exchange: WriteExchange): Promise<FastifyReply> {
+  const { request, reply, device, target, uploads, replace } = exchange
+  const { headers } = request
+  const chunked = headers['transfer-encoding'] !== undefined
+  if (!chunked && headers['content-length'] === undefined) {
+    throw new CodedError('length_required', 'send Content-Length, or the body in chunks')
+  }
+  const size = chunked ? undefined : Number(headers['content-length'])
+  const part = parsePart(headers['content-range'], size)
+  const options = {
+    expected: expectedDigests(headers['repr-digest'], headers['content-md5']),
+    algorithms: wantedDigests(headers['want-repr-digest']),
+    replace,
+    pieceSize: uploads.pieceSize,
+  }
+  await device.checkWritable(size)
+  if (headers.expect !== undefined) reply.raw.writeContinue()
+  const body = readBody(request.raw)
+  const written = await uploads.run(() =>
+    part
+      ? device.append(target.path, body, { ...options, ...part })
+      : device.write(target.path, body, { ...options, size }),
+  )
+  if (typeof written === 'number') return reply.header('omg-offset', written).code(202).send()
+  return stored(written, exchange)
+}
+
+/** Pulls a replica from another node; it gets its name when it is what it should be. */
+export async function copy(
+  exchange: WriteExchange,
+  puller: Puller,
+  source: Source,
+): Promise<FastifyReply> {
+  const { request, device, target, uploads, replace } = exchange
+  const expected = expectedCopy(request.headers)
+  await device.checkWritable(expected.size)
+  const { size, body } = await puller.open(source)
+  try {
+    if (size !== (expected.size ?? size)) {
+      throw new CodedError('source_failed', `the source has ${size} bytes, not ${expected.size}`)
+    }
+    await device.checkWritable(size)
+    const written = await uploads.run(() =>
+      device.write(target.path, body, {
+        size,
+        expected: expected.digests,
+        algorithms: wantedDigests(request.headers['want-repr-digest']),
+        replace,
+        pieceSize: uploads.pieceSize,
+      }),
+    )
+    return stored(written, exchange)
+  } catch (err) {
+    if (!isCoded(err, 'size_mismatch') && !isCoded(err, 'checksum_mismatch')) throw err
+    throw new CodedError('source_failed', `the source is not what it should be: ${err.message}`)
+  } finally {
+    await body.return()
+  }
+}
+
+/** Deletes a file; with `Omg-Set-Aside` only sets it aside, and only when its bytes are wrong. */
+export async function remove({
+  request,
+  reply,
+  device,
+  target,
+}: Pick<WriteExchange, 'request' | 'reply' | 'device' | 'target'>): Promise<FastifyReply> {
+  const field = request.headers['omg-set-aside']
+  if (field === undefined) {
+    await device.remove(target.path)
+    return reply.code(204).send()
+  }
+  const { sha256 } = parseDigests(field)
+  if (!sha256) throw new CodedError('bad_checksum', 'Omg-Set-Aside needs a sha-256')
+  const setAside = await device.setAside(target.path, sha256)
+  return setAside ? reply.code(204).send() : reply.send({ setAside })
+}
+
+function stored(written: Written, { reply, key, target }: WriteExchange): FastifyReply {
+  return reply
+    .headers(storedFields(written, key, target))
+    .code(201)
+    .send()
+}
+
+function expectedDigests(
+  digest: string | string[] | undefined,
+  contentMd5: string | string[] | undefined,
+): Digests {
+  const md5 = parseMd5(contentMd5)
+  const digests = parseDigests(digest)
+  if (!md5) return digests
+  if (!agree(digests, { md5 })) throw new CodedError('bad_checksum', 'two digests that differ')
+  return { ...digests, md5 }
+}
+
+function expectedCopy(headers: IncomingHttpHeaders): {
+  size: number | undefined
+  digests: Digests
+} {
+  const text = headers['omg-expected-size']
+  const size = text === undefined ? undefined : Number(text)
+  if (size !== undefined && !(/^\d+$/.test(String(text)) && Number.isSafeInteger(size))) {
+    throw new CodedError('bad_request', 'Omg-Expected-Size is not a number of bytes')
+  }
+  return { size, digests: parseDigests(headers['omg-expected-digest']) }
+}
+
+/**
+ * Reads Content-Range of a PUT: `bytes FIRST-LAST/TOTAL`, or `bytes * /TOTAL` without the space and
+ * with an empty body, which asks how many bytes are there.
+ */
+function parsePart(
+  field: string | undefined,
+  size: number | undefined,
+): { first: number; length: number; total: number } | undefined {
+  if (field === undefined) return undefined
+  const match = /^bytes (?:(\d{1,15})-(\d{1,15})|\*)\/(\d{1,15}|\*)$/.exec(field)
+  if (!match) throw new CodedError('bad_request', 'Content-Range is not bytes FIRST-LAST/TOTAL')
+  if (match[3] === '*') throw new CodedError('not_implemented', 'the whole length must be known')
+  const total = Number(match[3])
+  const first = Number(match[1] ?? 0)
+  const length = match[1] === undefined ? 0 : Number(match[2]) - first + 1
+  if (length < 0 || first + length > total || (size ?? length) !== length) {
+    throw new CodedError('bad_request', 'Content-Range does not fit the body')
+  }
+  return { first, length, total }
+}

@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto'
+import { utimesSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { replicaPath } from '../../common/layout.ts'
+import { checkReceipt, parseReceipt } from '../../common/signing.ts'
+import { filesBelow, keys, secret, signed, startNode } from './node.ts'
+
+const replica = { devid: 1, fid: 7 }
+const path = replicaPath(replica)
+const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex')
+const range = (value: string) => ({ 'content-range': `bytes ${value}` })
+
+void t.test('a file may come in parts, and gets its name with the last', async t => {
+  const node = await startNode(t, { secret })
+  const put = (body: string, value: string) =>
+    node.send('PUT', signed('PUT', replica), { body, headers: range(value) })
+  t.match(await put('', '*/9'), { status: 202, headers: { 'omg-offset': '0' } })
+  t.match(await put('abc', '0-2/9'), { status: 202, headers: { 'omg-offset': '3' } })
+  t.match(await put('ghi', '6-8/9'), { status: 416, code: 'range_not_satisfiable' })
+  t.match(await put('def', '3-5/9'), { status: 202, headers: { 'omg-offset': '6' } })
+  t.match(await put('def', '3-5/9'), { status: 202, headers: { 'omg-offset': '6' } }, 'sent again')
+  t.match(await put('', '*/9'), { status: 202, headers: { 'omg-offset': '6' } }, 'asked')
+  t.equal((await node.send('GET', signed('GET', replica))).status, 404, 'not before')
+  const last = await put('ghi', '6-8/9')
+  t.equal(last.status, 201)
+  const receipt = String(last.headers['omg-receipt'])
+  t.ok(checkReceipt([keys], receipt))
+  t.same(parseReceipt(receipt), { ...replica, size: 9, sha256: sha256('abcdefghi') })
+  t.equal((await node.send('GET', signed('GET', replica))).body.toString(), 'abcdefghi')
+  t.same(filesBelow(node.root), [path.slice(1)])
+})
+
+void t.test('parts that make no sense change nothing', async t => {
+  const node = await startNode(t)
+  for (const value of ['0-2/2', '2-0/9', '0-5/9', '0-2', 'x', '0-2/99999999999999999']) {
+    const answer = await node.send('PUT', path, { body: 'abc', headers: range(value) })
+    t.match(answer, { status: 400, code: 'bad_request' }, value)
+  }
+  const open = await node.send('PUT', path, { body: 'abc', headers: range('0-2/*') })
+  t.match(open, { status: 501, code: 'not_implemented' })
+  const headers = { ...range('0-2/3'), 'repr-digest': `sha-256=:${'A'.repeat(43)}=:` }
+  const wrong = await node.send('PUT', path, { body: 'abc', headers })
+  t.match(wrong, { status: 400, code: 'checksum_mismatch' })
+  t.same(filesBelow(node.root), [])
+})
+
+void t.test('what is unfinished outlives a restart, but not for ever', async t => {
+  const node = await startNode(t)
+  await node.send('PUT', path, { body: 'abc', headers: range('0-2/9') })
+  await node.close()
+  const again = await startNode(t, { root: node.root })
+  const asked = await again.send('PUT', path, { headers: range('*/9') })
+  t.match(asked, { status: 202, headers: { 'omg-offset': '3' } })
+  await again.close()
+  const [file] = filesBelow(node.root)
+  const old = new Date(Date.now() - 25 * 3600_000)
+  utimesSync(join(node.root, file ?? ''), old, old)
+  await startNode(t, { root: node.root })
+  t.same(filesBelow(node.root), [])
+})
