@@ -28,7 +28,8 @@ interface PropertySchema {
   readonly secret?: boolean
 }
 
-const kebab = (name: string): string => name.replace(/[A-Z]/g, c => `-${c.toLowerCase()}`)
+/** A setting's name as a flag has it: `maxAttempts` is `max-attempts`. */
+export const kebab = (name: string): string => name.replace(/[A-Z]/g, c => `-${c.toLowerCase()}`)
 const screaming = (name: string): string => kebab(name).replaceAll('-', '_').toUpperCase()
 const flagOf = (name: string, property: PropertySchema): string =>
   property.secret ? `${kebab(name)}-file` : kebab(name)

@@ -15,6 +15,10 @@ export interface Service {
 export interface Daemon extends Service {
   /** Where it listens, by name, as HOST:PORT; after `start`. */
   listening(): Listening
+  /** Resolves with the reason once it closes by itself: somebody told it to over the network. */
+  readonly ending?: Promise<string>
+  /** Reads its settings anew (SIGHUP). Rejects, and goes on as it was, when they cannot be used. */
+  reload?(): Promise<void>
 }
 
 export type Listening = Readonly<Record<string, string>>
@@ -90,7 +94,8 @@ const defaultCloseMs = 20_000
 
 /**
  * Starts `daemon` and runs it until SIGTERM, SIGINT or the end of the parent that forked us with an
- * IPC channel. The first signal closes; the deadline, or a failed start, exits 1.
+ * IPC channel. The first signal closes; the deadline, or a failed start, exits 1, a start that fails
+ * for its settings 2.
  */
 async function runDaemon({ daemon, log, closeMs }: Configured): Promise<void> {
   let closing = false
@@ -117,6 +122,15 @@ async function runDaemon({ daemon, log, closeMs }: Configured): Promise<void> {
   process.on('SIGTERM', () => end('SIGTERM'))
   process.on('SIGINT', () => end('SIGINT'))
   process.on('disconnect', () => end('parent is gone'))
+  if (daemon.reload) {
+    process.on('SIGHUP', () => {
+      daemon.reload?.().then(
+        () => log.info('settings read anew'),
+        (err: unknown) => log.error({ err }, 'the settings stay as they were'),
+      )
+    })
+  }
+  void daemon.ending?.then(end)
   try {
     await daemon.start()
     const message: ReadyMessage = { ready: true, listening: daemon.listening() }
@@ -124,6 +138,6 @@ async function runDaemon({ daemon, log, closeMs }: Configured): Promise<void> {
   } catch (err) {
     log.fatal({ err }, 'start failed')
     await daemon.close().catch(() => {})
-    process.exit(1)
+    process.exit(err instanceof ConfigError ? 2 : 1)
   }
 }

@@ -1,17 +1,32 @@
 /** The reproxy as a process of its own. */
-import { runProgram, type Program } from '../common/daemon.ts'
-import { envPrefix, ReproxyConfig } from './config.ts'
+import type { Daemon, Program } from '../common/daemon.ts'
+import { runProgram } from '../common/daemon.ts'
+import type { Logger } from '../common/log.ts'
+import { envPrefix, readConfig, ReproxyFlags } from './config/load.ts'
 import { createReproxy } from './index.ts'
+import { createSupervisor } from './operation/supervisor.ts'
 
 /** How it is run, in a process of its own or in another's. */
-export const program: Program<typeof ReproxyConfig> = {
+export const program: Program<typeof ReproxyFlags> = {
   name: 'reproxy',
   summary: 'Stands before an application and serves the files it names.',
-  schema: ReproxyConfig,
+  schema: ReproxyFlags,
   envPrefix,
-  create: createReproxy,
+  create,
   // It ends by itself when the time to drain is over; this is for the case that it does not.
-  closeMs: ({ drainTimeoutMs }) => drainTimeoutMs + 2_000,
+  closeMs: flags => readConfig(flags).drainTimeoutMs + 2_000,
+}
+
+function create(flags: ReproxyFlags, log: Logger): Daemon {
+  const config = readConfig(flags)
+  // With one process there is nobody to supervise.
+  const reproxy = (config.workers > 1 ? createSupervisor : createReproxy)(config, log)
+  return {
+    start: () => reproxy.start(),
+    close: () => reproxy.close(),
+    listening: () => reproxy.listening(),
+    reload: () => reproxy.configure(readConfig(flags)),
+  }
 }
 
 /** Runs it until a signal ends it. */

@@ -6,8 +6,12 @@ import { Writable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import type { Test } from 'tap'
-import { loadConfig } from '../../common/config.ts'
-import { createReproxy, ReproxyConfig, type Reproxy } from '../../reproxy/index.ts'
+import {
+  createReproxy,
+  resolveConfig,
+  type Reproxy,
+  type ReproxyConfig,
+} from '../../reproxy/index.ts'
 
 /** Waits until `condition` holds; fails the test when it does not within `timeoutMs`. */
 export async function until(condition: () => boolean, timeoutMs = 5000): Promise<void> {
@@ -141,6 +145,9 @@ export function fileNode(t: Test, file: Buffer | string, extra = ''): Promise<Ra
   })
 }
 
+/** Settings of a reproxy under test, and the ports of nodes that it may contact. */
+export type ProxyConfig = Partial<ReproxyConfig> & { ports?: readonly number[] }
+
 export interface Proxy {
   readonly port: number
   readonly reproxy: Reproxy
@@ -149,17 +156,8 @@ export interface Proxy {
 }
 
 /** A running reproxy in front of port `app`; nodes on the loopback are allowed unless said otherwise. */
-export async function startProxy(
-  t: Test,
-  app: number,
-  config: Partial<ReproxyConfig> & { ports?: readonly number[] } = {},
-): Promise<Proxy> {
+export async function startProxy(t: Test, app: number, config: ProxyConfig = {}): Promise<Proxy> {
   const { ports = [], ...rest } = config
-  const defaults = loadConfig(ReproxyConfig, {
-    args: ['--app', `127.0.0.1:${app}`, '--listen', '127.0.0.1:0'],
-    env: {},
-    prefix: 'OMG_REPROXY_',
-  })
   const lines: Record<string, unknown>[] = []
   const log = pino(
     { level: 'info' },
@@ -171,12 +169,13 @@ export async function startProxy(
     }),
   )
   const reproxy = createReproxy(
-    {
-      ...defaults,
+    resolveConfig({
+      listen: '127.0.0.1:0',
+      apps: [`127.0.0.1:${app}`],
       drainTimeoutMs: 500,
-      allowTargets: ports.map(port => `127.0.0.1:${port}`).join(','),
+      allowTargets: ports.map(port => `127.0.0.1:${port}`),
       ...rest,
-    },
+    }),
     log,
   )
   await reproxy.start()
@@ -209,7 +208,7 @@ export interface WireResponse {
   readonly body: Buffer
   /** The connection ended, rather than going on. */
   readonly closed: boolean
-  field(name: string): string | undefined
+  readonly field: (name: string) => string | undefined
 }
 
 /** A connection that is written to as one likes, and whose responses are read strictly. */

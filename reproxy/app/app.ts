@@ -1,0 +1,226 @@
+/**
+ * Asks the application. Requests that may be repeated use pooled connections; all others get a fresh
+ * one, because on a pooled one nobody could tell whether a request that got no answer was carried out.
+ */
+import type { IncomingMessage } from 'node:http'
+import { ClientGone } from '../front/client-sink.ts'
+import { UpstreamError, type Exchange } from '../upstream/exchange.ts'
+import type { Field } from '../http/headers.ts'
+import type { Backend, Backends } from './backends.ts'
+import type { UpstreamPool } from '../upstream/pool.ts'
+import type { ResponseHead } from '../http/response-parser.ts'
+
+export interface AppRequest {
+  readonly method: string
+  readonly target: string
+  readonly host: string | undefined
+  readonly fields: readonly Field[]
+  readonly body: UploadBody | undefined
+  readonly upgrade: boolean
+  readonly signal: AbortSignal
+}
+
+export interface UploadBody {
+  readonly stream: IncomingMessage
+  /** Its Content-Length; undefined when it is chunked. */
+  readonly length: number | undefined
+  /** Called before the first byte is read: the client may be waiting for a 100. */
+  readonly begin: () => void
+  /** Told of every piece that was read. */
+  readonly count: (bytes: number) => void
+}
+
+export interface AppAnswer {
+  readonly exchange: Exchange
+  readonly head: ResponseHead
+}
+
+/** The client stopped sending in the middle of its body. */
+export class UploadStalled extends Error {
+  override readonly name = 'UploadStalled'
+}
+
+export interface AppOptions {
+  readonly pool: UpstreamPool
+  readonly backends: Backends
+  readonly connectTimeoutMs: number
+  readonly appTimeoutMs: number
+  /** How long a client may pause within its body. */
+  readonly uploadStallMs: number
+}
+
+/** All servers are busy, and stayed so for as long as one waits for an answer. */
+export class AppBusy extends Error {
+  override readonly name = 'AppBusy'
+}
+
+export interface App {
+  readonly backends: Backends
+  /**
+   * Sends a request, its body streamed, and waits for the head of the answer, which may come before
+   * the body is through; the rest is then still sent along. A server that cannot be reached is
+   * replaced by another; a request that may have had an effect is not sent again. `tried` is told
+   * whom it goes to. Throws UpstreamError, AppBusy, UploadStalled and ClientGone.
+   */
+  ask(request: AppRequest, tried: (name: string) => void): Promise<AppAnswer>
+}
+
+const repeatable: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/** Servers asked for one request. */
+const maxTries = 3
+
+/** Creates the way to the servers of one pool. */
+export function createApp(options: AppOptions): App {
+  const { pool, backends, connectTimeoutMs, appTimeoutMs, uploadStallMs } = options
+
+  async function send(request: AppRequest, { peer, name }: Backend): Promise<AppAnswer> {
+    const { method, body, upgrade, signal } = request
+    const upstream = { peer, method, head: requestHead(request, name), connectTimeoutMs, signal }
+    if (mayRepeat(request)) return pool.request(upstream, appTimeoutMs)
+
+    const exchange = await pool.open(upstream, {
+      fresh: true,
+      withBody: body !== undefined,
+      upgrade,
+    })
+    if (!body) return { exchange, head: await exchange.head(appTimeoutMs) }
+    // The upload goes on behind the answer's back; it fails the request only while there is no answer.
+    const upload = sendBody(body, exchange, uploadStallMs, signal)
+    const broken = upload.then(
+      () => new Promise<never>(() => {}),
+      (err: unknown) => {
+        exchange.destroy()
+        throw err
+      },
+    )
+    broken.catch(() => {})
+    return { exchange, head: await Promise.race([exchange.head(appTimeoutMs), broken]) }
+  }
+
+  /** A place at the server; false when there was none in time. Throws ClientGone. */
+  async function place({ gate }: Backend, signal: AbortSignal): Promise<boolean> {
+    if (gate.tryEnter()) return true
+    const late = AbortSignal.timeout(appTimeoutMs)
+    if (await gate.enter(AbortSignal.any([signal, late]))) return true
+    if (signal.aborted) throw new ClientGone('the client has left')
+    return false
+  }
+
+  return {
+    backends,
+    async ask(request, tried) {
+      let failure: UpstreamError | undefined
+      for (const backend of backends.order().slice(0, maxTries)) {
+        tried(backend.name)
+        if (!(await place(backend, request.signal))) throw new AppBusy('all servers are busy')
+        try {
+          const answer = await send(request, backend)
+          answer.exchange.onOver(() => backend.gate.leave())
+          backends.found(backend)
+          return answer
+        } catch (err) {
+          backend.gate.leave()
+          if (!(err instanceof UpstreamError)) throw err
+          failure = err
+          if (err.kind === 'connect') backends.lost(backend)
+          else if (err.kind !== 'closed' || !mayRepeat(request)) throw err
+        }
+      }
+      throw failure ?? new UpstreamError('connect', 'no server')
+    },
+  }
+}
+
+const mayRepeat = ({ method, body, upgrade }: AppRequest): boolean =>
+  repeatable.has(method) && !body && !upgrade
+
+function requestHead(
+  { method, target, host, fields, body, upgrade }: AppRequest,
+  authority: string,
+) {
+  const lines = [`${method} ${target} HTTP/1.1`, `Host: ${host ?? authority}`]
+  for (const [name, value] of fields) lines.push(`${name}: ${value}`)
+  if (body) {
+    const { length } = body
+    lines.push(length === undefined ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`)
+  }
+  if (upgrade) lines.push('Connection: upgrade', 'Upgrade: websocket')
+  else if (fields.some(([name]) => name === 'TE')) lines.push('Connection: TE')
+  return `${lines.join('\r\n')}\r\n\r\n`
+}
+
+/** Bytes a second that a client must send, once it had this long to come to speed. */
+const minPace = 1024
+const paceGraceMs = 30_000
+
+/**
+ * Streams a client's body on. A body that breaks off is never completed: neither the last chunk nor
+ * the missing bytes are made up. What comes after the exchange is over is read and dropped.
+ */
+async function sendBody(
+  body: UploadBody,
+  exchange: Exchange,
+  stallMs: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { stream, length, begin, count } = body
+  begin()
+  // Leaving the loop must not destroy the client's connection: it may still get an answer.
+  const chunks = stream.iterator({ destroyOnReturn: false }) as AsyncIterator<Buffer>
+  let bytes = 0
+  let waitedMs = 0
+  for (;;) {
+    const askedAt = performance.now()
+    const next = await nextChunk(chunks, stallMs, signal)
+    if (next.done) break
+    const { value } = next
+    count(value.length)
+    bytes += value.length
+    waitedMs += performance.now() - askedAt
+    if (waitedMs > paceGraceMs && bytes * 1000 < minPace * waitedMs) {
+      throw new UploadStalled('the client sends too slowly')
+    }
+    if (length !== undefined) await exchange.write(value)
+    else {
+      await exchange.write(`${value.length.toString(16)}\r\n`)
+      await exchange.write(value)
+      await exchange.write('\r\n')
+    }
+  }
+  if (!stream.complete) throw new ClientGone('the client broke its body off')
+  if (length === undefined) await exchange.write('0\r\n\r\n')
+  exchange.endRequest()
+}
+
+/**
+ * The next piece, unless the client pauses for too long or is gone. An answer that came early leaves
+ * the rest of the body without anybody who would end it, which is why `signal` has to.
+ */
+function nextChunk(
+  chunks: AsyncIterator<Buffer>,
+  stallMs: number,
+  signal: AbortSignal,
+): Promise<IteratorResult<Buffer>> {
+  return new Promise((resolve, reject) => {
+    const broken = (cause?: unknown): void => {
+      settle()
+      reject(new ClientGone('the client broke its body off', { cause }))
+    }
+    const onAbort = (): void => broken()
+    const timer = setTimeout(() => {
+      settle()
+      reject(new UploadStalled('the client sends nothing more'))
+    }, stallMs)
+    const settle = (): void => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', onAbort)
+    }
+    signal.addEventListener('abort', onAbort, { once: true })
+    chunks.next().then(next => {
+      settle()
+      resolve(next)
+    }, broken)
+    if (signal.aborted) onAbort()
+  })
+}

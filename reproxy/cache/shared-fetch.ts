@@ -1,0 +1,157 @@
+/**
+ * Requests that miss the same content at the same time share one fetch. It belongs to none of them:
+ * whoever leaves, even the first, harms nobody, and a slow client delays nobody. It ends early only
+ * when all have left.
+ */
+import type { Target } from '../nodes/targets.ts'
+import type { Metrics } from '../operation/metrics.ts'
+import { copySpan, type FirstReplica } from '../reproxied/relay.ts'
+import { judgeFirst } from '../reproxied/replica-answer.ts'
+import {
+  newRelayReport,
+  Replicas,
+  type RelayOptions,
+  type RelayReport,
+} from '../reproxied/replicas.ts'
+import type { BodyCache } from './body-cache.ts'
+
+/** A file too large to keep, of which the head has come: one of the requests goes on with it. */
+export interface Handover {
+  readonly replicas: Replicas
+  readonly first: FirstReplica
+  readonly report: RelayReport
+  readonly abort: AbortController
+}
+
+export type Fetched =
+  | { readonly kind: 'body'; readonly body: Buffer; readonly node: string }
+  | { readonly kind: 'large'; take(): Handover | undefined }
+  | { readonly kind: 'unavailable' }
+
+export interface FetchJob {
+  /** What the content is called. */
+  readonly names: readonly string[]
+  readonly targets: readonly Target[]
+  readonly expectedSize: number | undefined
+  /** Of the request that waits. */
+  readonly signal: AbortSignal
+}
+
+interface Flight {
+  readonly key: string
+  readonly result: Promise<Fetched>
+  readonly abort: AbortController
+  readonly report: RelayReport
+  waiting: number
+}
+
+export interface SharedFetches {
+  /**
+   * Joins the fetch of this content or begins one; undefined when there is no room for one more. The
+   * one who began it has its `report`. Rejects when the request's signal aborts.
+   */
+  join(
+    job: FetchJob,
+  ):
+    | { readonly result: Promise<Fetched>; readonly report: RelayReport; readonly first: boolean }
+    | undefined
+}
+
+/** Creates the place where they meet. */
+export function createSharedFetches(
+  cache: BodyCache,
+  options: RelayOptions,
+  metrics: Metrics,
+): SharedFetches {
+  const flights = new Map<string, Flight>()
+
+  async function run(
+    { names, targets, expectedSize }: FetchJob,
+    report: RelayReport,
+    abort: AbortController,
+  ): Promise<Fetched> {
+    const replicas = new Replicas({ targets, method: 'GET', signal: abort.signal }, report, options)
+    const wanted = { range: undefined, expectedSize }
+    const first = await replicas.next('', head => judgeFirst(head, wanted))
+    if (!first) return { kind: 'unavailable' }
+    const { size } = first.answer
+    if (size === undefined || size > cache.options.maxFile) {
+      return handover({ replicas, first, report, abort })
+    }
+    const pieces: Buffer[] = []
+    const span = { first: 0, last: size - 1, size }
+    const whole = await copySpan(replicas, { ...first, skip: 0 }, span, piece => {
+      pieces.push(piece)
+      return undefined
+    })
+    if (!whole) return { kind: 'unavailable' }
+    const body = Buffer.concat(pieces)
+    cache.set(names, body)
+    return { kind: 'body', body, node: report.node }
+  }
+
+  function handover(replica: Handover): Fetched {
+    let left: Handover | undefined = replica
+    return {
+      kind: 'large',
+      take() {
+        const taken = left
+        left = undefined
+        return taken
+      },
+    }
+  }
+
+  function begin(job: FetchJob, key: string): Flight {
+    const abort = new AbortController()
+    const report = newRelayReport()
+    const result = run(job, report, abort).finally(() => {
+      if (flights.get(key)?.abort === abort) flights.delete(key)
+    })
+    result.catch(() => {}) // told to whoever still waits
+    const flight = { key, result, abort, report, waiting: 0 }
+    flights.set(key, flight)
+    return flight
+  }
+
+  async function wait(flight: Flight, signal: AbortSignal): Promise<Fetched> {
+    flight.waiting++
+    try {
+      return await untilAborted(flight.result, signal)
+    } finally {
+      flight.waiting--
+      if (flight.waiting === 0 && signal.aborted) {
+        flight.abort.abort()
+        // Nobody may join what is being given up.
+        if (flights.get(flight.key) === flight) flights.delete(flight.key)
+      }
+    }
+  }
+
+  return {
+    join(job) {
+      const key = `${job.expectedSize ?? ''} ${job.names[0]}`
+      const known = job.names
+        .map(name => flights.get(`${job.expectedSize ?? ''} ${name}`))
+        .find(flight => flight !== undefined)
+      if (known) {
+        metrics.cache('body', 'coalesced')
+        return { result: wait(known, job.signal), report: known.report, first: false }
+      }
+      const { maxBytes, maxFile } = cache.options
+      // Bodies on their way count as well as those that are kept.
+      if ((flights.size + 1) * maxFile > Math.max(maxBytes, maxFile)) return undefined
+      const flight = begin(job, key)
+      return { result: wait(flight, job.signal), report: flight.report, first: true }
+    },
+  }
+}
+
+function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(new Error('the client has left'))
+    signal.addEventListener('abort', onAbort, { once: true })
+    if (signal.aborted) onAbort()
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}

@@ -1,0 +1,197 @@
+/**
+ * Which header fields may pass the proxy, in either direction. Pure functions over lists of fields;
+ * order and repetition are kept, because `Set-Cookie` lines must stay apart.
+ */
+
+/** One field line as received: name in its own letter case, value without surrounding blanks. */
+export type Field = readonly [name: string, value: string]
+
+/** The pairs of node's flat `rawHeaders`. */
+export function fieldsOf(raw: readonly string[]): Field[] {
+  const fields: Field[] = []
+  for (let i = 0; i + 1 < raw.length; i += 2) fields.push([raw[i] as string, raw[i + 1] as string])
+  return fields
+}
+
+/** The values of every line called `name` (lower case), in order. */
+export function valuesOf(fields: readonly Field[], name: string): string[] {
+  const values: string[] = []
+  for (const [given, value] of fields) {
+    if (given.length === name.length && given.toLowerCase() === name) values.push(value)
+  }
+  return values
+}
+
+/** The lines called `name` (lower case) as one value (RFC 9110 §5.3); undefined when there is none. */
+export function valueOf(fields: readonly Field[], name: string): string | undefined {
+  const values = valuesOf(fields, name)
+  return values.length > 0 ? values.join(', ') : undefined
+}
+
+/** The non-empty members of a comma-separated list. */
+export function membersOf(fields: readonly Field[], name: string): string[] {
+  return valuesOf(fields, name)
+    .flatMap(value => value.split(','))
+    .map(member => member.trim())
+    .filter(member => member !== '')
+}
+
+/** The members of a comma-separated list whose letter case means nothing, in lower case. */
+export function tokensOf(fields: readonly Field[], name: string): string[] {
+  return membersOf(fields, name).map(member => member.toLowerCase())
+}
+
+/** Fields of one connection, never of the message (RFC 9110 §7.6.1). */
+const hopByHop: ReadonlySet<string> = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'http2-settings',
+])
+
+/** What the proxy itself says to the application; a client's own word for it is dropped or extended. */
+const ours: ReadonlySet<string> = new Set([
+  'content-length',
+  'expect',
+  'forwarded',
+  'host',
+  'via',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
+  'x-host',
+  'x-real-ip',
+  'x-request-id',
+])
+
+/** Fields by which an application commands a proxy; neither clients nor nodes may say or see them. */
+const isDirective = (name: string): boolean =>
+  name.startsWith('x-reproxy-') ||
+  name.startsWith('x-accel-') ||
+  name.startsWith('x-sendfile') ||
+  name === 'x-proxy-capabilities'
+
+/**
+ * True for names with "_" that a CGI-like application could not tell from a field we remove or set:
+ * both become HTTP_X_FORWARDED_FOR.
+ */
+const isAlias = (name: string): boolean => {
+  if (!name.includes('_')) return false
+  const plain = name.replaceAll('_', '-')
+  return hopByHop.has(plain) || isDirective(plain) || ours.has(plain)
+}
+
+/** What is known of a client's connection when its request is passed on. */
+export interface Sender {
+  /** Address of the peer. */
+  readonly peer: string
+  /** True when an address is one of a proxy whose word we take. */
+  readonly isTrusted: (address: string) => boolean
+  readonly proto: 'http' | 'https'
+}
+
+export interface ForwardedRequest {
+  readonly fields: Field[]
+  /** The client behind trusted proxies. */
+  readonly realIp: string
+  readonly requestId: string
+}
+
+export interface ForwardOptions {
+  readonly sender: Sender
+  /** The authority the request was sent to; undefined in HTTP/1.0 without Host. */
+  readonly host: string | undefined
+  readonly viaName: string
+  /** What the application may ask of us. */
+  readonly capabilities: string
+  /** Used unless a trusted proxy gave one. */
+  readonly newRequestId: () => string
+}
+
+/**
+ * The fields that go to the application, except Host and those of framing. Nominations in the
+ * client's `Connection` are carried out before our own fields are added, so they cannot remove these.
+ */
+export function forwardedFields(
+  received: readonly Field[],
+  { sender, host, viaName, capabilities, newRequestId }: ForwardOptions,
+): ForwardedRequest {
+  const trusted = sender.isTrusted(sender.peer)
+  const nominated = new Set(tokensOf(received, 'connection'))
+  const kept = received.filter(([name]) => !nominated.has(name.toLowerCase()))
+  const passed = kept.filter(([name]) => {
+    const lower = name.toLowerCase()
+    if (hopByHop.has(lower) || isDirective(lower) || isAlias(lower)) return false
+    return !ours.has(lower) || (trusted && (lower === 'forwarded' || lower === 'x-host'))
+  })
+
+  const chain = trusted ? membersOf(kept, 'x-forwarded-for') : []
+  const hops = [...chain, sender.peer]
+  const givenId = trusted ? valueOf(kept, 'x-request-id') : undefined
+  const requestId = givenId && /^[\x21-\x7e]{1,200}$/.test(givenId) ? givenId : newRequestId()
+  const realIp = clientAddress(hops, sender.isTrusted)
+  const proto = (trusted && valueOf(kept, 'x-forwarded-proto')) || sender.proto
+  const forwardedHost = (trusted && valueOf(kept, 'x-forwarded-host')) || host
+
+  passed.push(
+    ['Via', [...valuesOf(kept, 'via'), `1.1 ${viaName}`].join(', ')],
+    ['X-Forwarded-For', hops.join(', ')],
+    ['X-Forwarded-Proto', proto],
+    ['X-Real-IP', realIp],
+    ['X-Request-Id', requestId],
+    ['X-Proxy-Capabilities', capabilities],
+  )
+  if (forwardedHost !== undefined) passed.push(['X-Forwarded-Host', forwardedHost])
+  if (tokensOf(received, 'te').includes('trailers')) passed.push(['TE', 'trailers'])
+  return { fields: passed, realIp, requestId }
+}
+
+/** The rightmost hop that is no trusted proxy; what stands left of it is only its claim. */
+function clientAddress(hops: readonly string[], isTrusted: (address: string) => boolean): string {
+  let nearest = hops.at(-1) as string
+  for (const hop of hops.toReversed()) {
+    if (!/^[0-9a-f:.]+$/i.test(hop)) break // "unknown" or an obfuscated name: nothing beyond it is known
+    nearest = hop
+    if (!isTrusted(hop)) break
+  }
+  return nearest
+}
+
+/** True when a request has already been through a proxy of this name (RFC 9110 §7.6.3). */
+export function hasPassed(received: readonly Field[], viaName: string): boolean {
+  const name = viaName.toLowerCase()
+  return tokensOf(received, 'via').some(hop => hop.split(/[ \t]+/)[1] === name)
+}
+
+/**
+ * The fields of an application's response that the client may see, with ours added. Those of framing
+ * are left out: whoever sends the body knows its length.
+ */
+export function responseFields(
+  received: readonly Field[],
+  { viaName, requestId }: { readonly viaName: string; readonly requestId: string },
+): Field[] {
+  const nominated = new Set(tokensOf(received, 'connection'))
+  const passed = received.filter(([name]) => {
+    const lower = name.toLowerCase()
+    if (hopByHop.has(lower) || isDirective(lower) || nominated.has(lower)) return false
+    return lower !== 'content-length' && lower !== 'via' && lower !== 'x-request-id'
+  })
+  const via = nominated.has('via') ? [] : valuesOf(received, 'via')
+  passed.push(['Via', [...via, `1.1 ${viaName}`].join(', ')], ['X-Request-Id', requestId])
+  return passed
+}
+
+/** `fields` without those called `names` (lower case). */
+export function without(fields: readonly Field[], ...names: readonly string[]): Field[] {
+  return fields.filter(([name]) => !names.includes(name.toLowerCase()))
+}
+
+/** `fields` reduced to those called `names` (lower case). */
+export function only(fields: readonly Field[], names: ReadonlySet<string>): Field[] {
+  return fields.filter(([name]) => names.has(name.toLowerCase()))
+}

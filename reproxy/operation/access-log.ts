@@ -1,0 +1,138 @@
+/** One line per request: what was asked, who was asked in turn, and how it ended. */
+import { pino } from 'pino'
+import type { Logger } from '../../common/log.ts'
+import { newRelayReport, type RelayReport } from '../reproxied/replicas.ts'
+
+/** What is gathered of a request while it is served. */
+export interface AccessRecord {
+  readonly startedAt: number
+  reqId: string
+  client: string
+  method: string
+  host: string
+  /** Path only: a query may hold a signature. */
+  target: string
+  version: string
+  referer: string
+  ua: string
+  /** The application server that was asked last. */
+  app: string
+  appStatus: number
+  appMs: number
+  reproxy: 'none' | 'url' | 'file' | 'service' | 'direct'
+  cache: 'none' | 'map-hit' | 'body-hit' | 'coalesced'
+  aborted: 'client' | 'upstream' | ''
+  readonly relay: RelayReport
+}
+
+/** What is known once it is over. */
+export interface AccessEnd {
+  readonly status: number
+  readonly bytesIn: number
+  readonly bytesOut: number
+  /** Milliseconds until the head of the response. */
+  readonly ttfbMs: number | undefined
+}
+
+/** A record of a request that begins now. */
+export function newAccessRecord(client: string): AccessRecord {
+  return {
+    startedAt: performance.now(),
+    reqId: '',
+    client,
+    method: '',
+    host: '',
+    target: '',
+    version: '',
+    referer: '',
+    ua: '',
+    app: '',
+    appStatus: 0,
+    appMs: 0,
+    reproxy: 'none',
+    cache: 'none',
+    aborted: '',
+    relay: newRelayReport(),
+  }
+}
+
+export interface AccessLog {
+  write(record: AccessRecord, end: AccessEnd): void
+  /** Opens the file anew, after something has renamed it. */
+  reopen(): void
+  close(): void
+}
+
+export interface AccessLogOptions {
+  /** A path, or `stdout`, where JSON lines go through the daemon's own log. */
+  readonly path: string
+  readonly format: 'json' | 'combined'
+}
+
+/** Opens the log. Throws when its file cannot be written. */
+export function openAccessLog({ path, format }: AccessLogOptions, log: Logger): AccessLog {
+  if (path === 'stdout' && format === 'json') {
+    return {
+      write: (record, end) => log.info(jsonLine(record, end), 'request'),
+      reopen: () => {},
+      close: () => {},
+    }
+  }
+  const file = pino.destination({ dest: path === 'stdout' ? 1 : path, append: true, sync: false })
+  file.on('error', (err: Error) => log.error({ err }, 'cannot write the access log'))
+  return {
+    write(record, end) {
+      const line = format === 'json' ? JSON.stringify(jsonLine(record, end)) : combined(record, end)
+      file.write(`${line}\n`)
+    },
+    reopen() {
+      if (path !== 'stdout') file.reopen()
+    },
+    close: () => file.end(),
+  }
+}
+
+const rounded = (ms: number): number => Math.round(ms * 10) / 10
+
+/** The fields of a line. Being JSON, no value can forge another line or field. */
+function jsonLine(record: AccessRecord, end: AccessEnd): object {
+  const { startedAt, relay, appMs, version: _version, referer: _referer, ...rest } = record
+  return {
+    ts: new Date().toISOString(),
+    ...rest,
+    appMs: rounded(appMs),
+    status: end.status,
+    bytesIn: end.bytesIn,
+    bytesOut: end.bytesOut,
+    durMs: rounded(performance.now() - startedAt),
+    ttfbMs: end.ttfbMs === undefined ? null : rounded(end.ttfbMs),
+    node: relay.node,
+    attempts: relay.attempts.length,
+    attemptList: relay.attempts,
+    hedged: relay.hedged,
+    resumed: relay.resumed > 0,
+  }
+}
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
+
+/** The combined format of Apache and nginx, in UTC. */
+function combined(record: AccessRecord, { status, bytesOut }: AccessEnd): string {
+  const now = new Date()
+  const two = (value: number): string => String(value).padStart(2, '0')
+  const clock = [now.getUTCHours(), now.getUTCMinutes(), now.getUTCSeconds()].map(two).join(':')
+  const day = `${two(now.getUTCDate())}/${months[now.getUTCMonth()]}/${now.getUTCFullYear()}`
+  const request =
+    record.method === '' ? '-' : `${record.method} ${record.target} HTTP/${record.version}`
+  return (
+    `${record.client || '-'} - - [${day}:${clock} +0000] "${quoted(request)}" ${status} ` +
+    `${bytesOut} "${quoted(record.referer || '-')}" "${quoted(record.ua || '-')}"`
+  )
+}
+
+/** Nothing in it may end the quotes or the line, or move a terminal's cursor. */
+const quoted = (text: string): string =>
+  text.replace(
+    /[^\x20-\x21\x23-\x5b\x5d-\x7e]/g,
+    char => `\\x${char.charCodeAt(0).toString(16).padStart(2, '0')}`,
+  )

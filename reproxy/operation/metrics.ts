@@ -1,0 +1,88 @@
+/** What is counted, for Prometheus. Every series with a closed set of labels is there from the start. */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+export type FailoverPhase = 'connect' | 'head' | 'body'
+export type HedgeResult = 'won' | 'lost' | 'failed'
+export type CacheName = 'map' | 'body'
+export type CacheEvent = 'hit' | 'miss' | 'store' | 'evict' | 'drop' | 'coalesced'
+export type ShedReason = 'inflight' | 'budget' | 'app-queue'
+
+const events: Readonly<Record<CacheName, readonly CacheEvent[]>> = {
+  map: ['hit', 'miss', 'store', 'evict', 'drop'],
+  body: ['hit', 'miss', 'store', 'evict', 'coalesced'],
+}
+
+/** How a breaker's state is shown. */
+const breakerValues = { closed: 0, 'half-open': 1, open: 2 } as const
+
+export class Metrics {
+  readonly registry = new Registry()
+  readonly requests = this.#counter('requests_total', 'Finished requests', ['code'])
+  readonly attempts = this.#counter('storage_attempts_total', 'Requests to storage nodes', [
+    'node',
+    'outcome',
+  ])
+  readonly denied = this.#counter('denied_targets_total', 'Targets that are not allowed')
+  readonly bytesOut = this.#counter('bytes_out_total', 'Bytes of bodies sent to clients')
+  readonly ttfb = new Histogram({
+    name: 'reproxy_ttfb_seconds',
+    help: 'Time from the request to the head of its answer',
+    buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+    registers: [this.registry],
+  })
+  readonly #failovers = this.#counter('failovers_total', 'Attempts given up for another', ['phase'])
+  readonly #hedges = this.#counter('hedges_total', 'Second requests beside slow ones', ['result'])
+  readonly #cache = this.#counter('cache_events_total', 'What the caches did', ['cache', 'event'])
+  readonly #shed = this.#counter('shed_total', 'Requests and retries turned away', ['reason'])
+
+  /** `inflight` and `breakers` are asked when somebody looks. */
+  constructor(sources: {
+    readonly inflight: () => number
+    readonly breakers: () => Iterable<readonly [node: string, state: keyof typeof breakerValues]>
+  }) {
+    new Gauge({
+      name: 'reproxy_inflight',
+      help: 'Client requests in progress',
+      registers: [this.registry],
+      collect() {
+        this.set(sources.inflight())
+      },
+    })
+    new Gauge({
+      name: 'reproxy_breaker_state',
+      help: 'Of each node: 0 closed, 1 about to be tried again, 2 open',
+      labelNames: ['node'],
+      registers: [this.registry],
+      collect() {
+        this.reset()
+        for (const [node, state] of sources.breakers()) this.set({ node }, breakerValues[state])
+      },
+    })
+    for (const phase of ['connect', 'head', 'body'] as const) this.#failovers.inc({ phase }, 0)
+    for (const result of ['won', 'lost', 'failed'] as const) this.#hedges.inc({ result }, 0)
+    for (const reason of ['inflight', 'budget', 'app-queue'] as const) this.#shed.inc({ reason }, 0)
+    for (const cache of ['map', 'body'] as const) {
+      for (const event of events[cache]) this.#cache.inc({ cache, event }, 0)
+    }
+  }
+
+  failover(phase: FailoverPhase): void {
+    this.#failovers.inc({ phase })
+  }
+
+  hedge(result: HedgeResult): void {
+    this.#hedges.inc({ result })
+  }
+
+  cache(cache: CacheName, event: CacheEvent): void {
+    this.#cache.inc({ cache, event })
+  }
+
+  shed(reason: ShedReason): void {
+    this.#shed.inc({ reason })
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: Label[] = []) {
+    return new Counter({ name: `reproxy_${name}`, help, labelNames, registers: [this.registry] })
+  }
+}

@@ -1,0 +1,214 @@
+/**
+ * The answer made of two: status and header fields are the application's, the bytes are a replica's,
+ * or those of a copy in memory or of a file of this machine.
+ */
+import { contentNames, type BodyCache } from '../cache/body-cache.ts'
+import type { Handover, SharedFetches } from '../cache/shared-fetch.ts'
+import { ClientGone, type ClientSink } from '../front/client-sink.ts'
+import { evaluate, rangeApplies, validatorsOf } from '../http/conditions.ts'
+import { only, valueOf, without, type Field } from '../http/headers.ts'
+import { formatContentRange, parseRange, type RangeSpec } from '../http/range.ts'
+import type { Target } from '../nodes/targets.ts'
+import type { AccessRecord } from '../operation/access-log.ts'
+import { fileInMemory, serveKnown } from './known-file.ts'
+import { openLocal } from './local-file.ts'
+import { relay, relayFrom, type FileStart, type RelayJob, type RelayResult } from './relay.ts'
+import { Replicas, type RelayOptions } from './replicas.ts'
+
+/** Where the bytes are. */
+export type FileSource =
+  | { readonly kind: 'urls'; readonly targets: readonly Target[] }
+  | { readonly kind: 'path'; readonly path: string }
+
+export interface FileJob {
+  /** The client's fields, as received. */
+  readonly request: readonly Field[]
+  readonly method: string
+  readonly source: FileSource
+  /** The complete length, as far as it was told. */
+  readonly expectedSize: number | undefined
+  /** Status and reason of the application's answer. */
+  readonly status: number
+  readonly reason: string | undefined
+  /** The answer's fields, as far as the client may see them. */
+  readonly shown: readonly Field[]
+  readonly sink: ClientSink
+  readonly record: AccessRecord
+  readonly signal: AbortSignal
+}
+
+export interface FileServices {
+  readonly relay: RelayOptions
+  readonly bodies: BodyCache
+  readonly fetches: SharedFetches
+  readonly fileRoots: readonly string[]
+  readonly maxRanges: number
+}
+
+/** What a 304 repeats of the fields that a 200 would have had (RFC 9110 §15.4.5). */
+const notModifiedFields: ReadonlySet<string> = new Set([
+  'date',
+  'age',
+  'etag',
+  'cache-control',
+  'expires',
+  'vary',
+  'content-location',
+  'set-cookie',
+  'via',
+  'x-request-id',
+])
+
+/** Application statuses that mean "here it is"; with any other the file is the body of that answer. */
+const plainStatuses: ReadonlySet<number> = new Set([200, 204, 206])
+
+/**
+ * Serves the file. 412: a precondition fails; 404: there is no such local file; nothing was sent in
+ * either case. Otherwise as `relay`. Throws ClientGone.
+ */
+export async function serveFile(
+  job: FileJob,
+  services: FileServices,
+): Promise<RelayResult | 404 | 412> {
+  const { request, method, source, shown, sink } = job
+  const plain = plainStatuses.has(job.status)
+  const validators = validatorsOf(shown)
+  if (plain && (method === 'GET' || method === 'HEAD')) {
+    const verdict = evaluate(request, validators)
+    if (verdict === 412) return 412
+    if (verdict === 304) {
+      sink.start({ status: 304, fields: only(shown, notModifiedFields) })
+      await sink.end()
+      return 'done'
+    }
+  }
+  const mayRange = plain && method === 'GET' && rangeApplies(request, validators)
+  const relayJob: RelayJob = {
+    method: method === 'HEAD' ? 'HEAD' : 'GET',
+    specs: mayRange ? rangesOf(request, services.maxRanges) : undefined,
+    expectedSize: job.expectedSize,
+    type: valueOf(shown, 'content-type'),
+    sink,
+    begin: start => sink.start(responseStart(job, start)),
+  }
+  if (source.kind === 'path') return serveLocal(source.path, job, relayJob, services)
+  return serveTargets(source.targets, job, relayJob, services)
+}
+
+/** The ranges that are asked for; more than `most` are answered with the whole file. */
+function rangesOf(request: readonly Field[], most: number): RangeSpec[] | undefined {
+  const specs = parseRange(valueOf(request, 'range') ?? '')
+  return specs && specs.length <= most ? specs : undefined
+}
+
+async function serveLocal(
+  path: string,
+  { expectedSize }: FileJob,
+  relayJob: RelayJob,
+  { fileRoots }: FileServices,
+): Promise<RelayResult | 404> {
+  const file = fileRoots.length > 0 ? await openLocal(path, fileRoots) : undefined
+  if (!file) return 404
+  try {
+    if (expectedSize !== undefined && file.size !== expectedSize) return 404
+    return await serveKnown(file, relayJob)
+  } finally {
+    await file.close()
+  }
+}
+
+async function serveTargets(
+  targets: readonly Target[],
+  { expectedSize, record, signal }: FileJob,
+  relayJob: RelayJob,
+  services: FileServices,
+): Promise<RelayResult> {
+  const { bodies, fetches, relay: options } = services
+  const { metrics, nodes } = options
+  const fromReplicas = (): Promise<RelayResult> => {
+    const job = { targets, method: relayJob.method, signal }
+    return relay(relayJob, new Replicas(job, record.relay, options))
+  }
+  const cached = bodies.options.maxBytes > 0 && contentNames(targets)
+  // Only under names that may be asked for, or a list could name what it may not have.
+  const names = cached && contentNames(targets.filter(target => nodes.listed(target)))
+  if (!names) return fromReplicas()
+  const body = bodies.get(names, expectedSize)
+  if (body) {
+    metrics.cache('body', 'hit')
+    if (record.cache === 'none') record.cache = 'body-hit'
+    return serveKnown(fileInMemory(body), relayJob)
+  }
+  metrics.cache('body', 'miss')
+  const small = (expectedSize ?? 0) <= bodies.options.maxFile
+  const joined =
+    small && relayJob.method === 'GET' && !relayJob.specs
+      ? fetches.join({ names, targets, expectedSize, signal })
+      : undefined
+  if (!joined) return fromReplicas()
+
+  if (!joined.first && record.cache === 'none') record.cache = 'coalesced'
+  const fetched = await joined.result.catch((err: unknown) => {
+    if (signal.aborted) throw new ClientGone('the client has left', { cause: err })
+    throw err
+  })
+  if (joined.first) Object.assign(record.relay, joined.report)
+  switch (fetched.kind) {
+    case 'body':
+      record.relay.node = fetched.node
+      return serveKnown(fileInMemory(fetched.body), relayJob)
+    case 'unavailable':
+      return 'unavailable'
+    case 'large': {
+      const handover = fetched.take()
+      if (!handover) return fromReplicas()
+      return relayHandover(handover, relayJob, signal, joined.first ? undefined : record)
+    }
+  }
+}
+
+/** Goes on with a fetch that turned out to be of a large file; from now on it is this request's. */
+async function relayHandover(
+  { replicas, first, report, abort }: Handover,
+  job: RelayJob,
+  signal: AbortSignal,
+  record: AccessRecord | undefined,
+): Promise<RelayResult> {
+  const onAbort = (): void => abort.abort()
+  signal.addEventListener('abort', onAbort, { once: true })
+  if (signal.aborted) onAbort()
+  try {
+    return await relayFrom(job, replicas, first)
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+    if (record) Object.assign(record.relay, report)
+  }
+}
+
+function responseStart({ status: given, reason: givenReason, shown }: FileJob, start: FileStart) {
+  const plain = plainStatuses.has(given)
+  const fields: Field[] = [
+    ...without(shown, 'content-range', 'accept-ranges'),
+    ['Accept-Ranges', 'bytes'],
+  ]
+  switch (start.kind) {
+    case 'whole': {
+      const status = plain ? 200 : given
+      const reason = status === given ? givenReason : undefined
+      return { status, reason, fields, length: start.length }
+    }
+    case 'part':
+      fields.push(['Content-Range', formatContentRange({ ...start, kind: 'span' })])
+      return { status: 206, fields, length: start.length }
+    case 'parts': {
+      const { contentType, length } = start
+      const multipart: Field = ['Content-Type', contentType]
+      return { status: 206, fields: [...without(fields, 'content-type'), multipart], length }
+    }
+    case 'unsatisfiable':
+      if (start.size !== undefined) {
+        fields.push(['Content-Range', formatContentRange({ kind: 'none', size: start.size })])
+      }
+      return { status: 416, fields, length: 0 }
+  }
+}

@@ -1,0 +1,246 @@
+/**
+ * Streams a file from its replicas. Until the first byte of the file is there any replica may stand
+ * in for another; from then on only one of the same complete length, at the exact offset. When none
+ * can, the client's connection is broken, so that a part never passes for the whole.
+ */
+import type { ClientSink } from '../front/client-sink.ts'
+import { planRanges, type RangeSpec, type Span } from '../http/range.ts'
+import type { Exchange } from '../upstream/exchange.ts'
+import { layOut } from './multipart.ts'
+import {
+  judgeFirst,
+  judgeResume,
+  rangeField,
+  type FirstAnswer,
+  type Missing,
+  type ResumeAnswer,
+} from './replica-answer.ts'
+import type { Replica, Replicas } from './replicas.ts'
+
+/** What the client is to be told; `length` is that of the body, `size` that of the file. */
+export type FileStart =
+  | { readonly kind: 'whole'; readonly length: number | undefined }
+  | (Span & { readonly kind: 'part'; readonly length: number; readonly size: number })
+  | { readonly kind: 'parts'; readonly length: number; readonly contentType: string }
+  | { readonly kind: 'unsatisfiable'; readonly size: number | undefined }
+
+export interface RelayJob {
+  readonly method: 'GET' | 'HEAD'
+  /** The ranges that are asked for. */
+  readonly specs: readonly RangeSpec[] | undefined
+  /** The complete length, as far as the application told it. */
+  readonly expectedSize: number | undefined
+  /** Content-Type of the file. */
+  readonly type: string | undefined
+  readonly sink: ClientSink
+  /** Gives the client its head. Called once, unless no replica can be had. */
+  readonly begin: (start: FileStart) => void
+}
+
+export type RelayResult = 'done' | 'unavailable' | 'cut'
+
+/** A first answer that is usable, with the file or a part of it. */
+export type FirstReplica = Replica<Exclude<FirstAnswer, { kind: 'failed' }>>
+
+/**
+ * Serves one file. `unavailable`: no replica could be had and nothing was sent. `cut`: the response
+ * had begun and cannot be completed; the caller breaks it off. Throws ClientGone.
+ */
+export async function relay(job: RelayJob, replicas: Replicas): Promise<RelayResult> {
+  const { specs, expectedSize } = job
+  if (specs && specs.length > 1) return relayParts(job, replicas, specs)
+  const wanted = { range: specs?.[0], expectedSize }
+  const first = await replicas.next(rangeField(wanted.range), head => judgeFirst(head, wanted))
+  return first ? relayFrom(job, replicas, first) : 'unavailable'
+}
+
+/** Goes on with a replica that has answered, as `relay`. */
+export async function relayFrom(
+  job: RelayJob,
+  replicas: Replicas,
+  replica: FirstReplica,
+): Promise<RelayResult> {
+  const wanted = { range: job.specs?.[0], expectedSize: job.expectedSize }
+  for (let first: FirstReplica | undefined = replica; first;) {
+    const { answer, exchange } = first
+    if (answer.kind === 'unsatisfiable' || job.method === 'HEAD') {
+      exchange.discard()
+      job.begin(startOf(answer))
+      await job.sink.end()
+      return 'done'
+    }
+    // Nothing is promised to the client before the body has begun: until then another replica may start over.
+    const piece = await replicas.read(exchange)
+    if (piece === undefined && answer.size !== undefined && answer.size > 0) {
+      replicas.shortened(exchange)
+    } else if (piece !== 'failed') {
+      job.begin(startOf(answer))
+      return sendBody(job, replicas, { ...first, answer, piece })
+    }
+    first = await replicas.next(rangeField(wanted.range), head => judgeFirst(head, wanted))
+  }
+  return 'unavailable'
+}
+
+function startOf(answer: FirstReplica['answer']): FileStart {
+  switch (answer.kind) {
+    case 'whole':
+      return { kind: 'whole', length: answer.size }
+    case 'part':
+      return { ...answer, length: answer.last - answer.first + 1 }
+    case 'unsatisfiable':
+      return answer
+  }
+}
+
+type BodyAnswer = Exclude<FirstReplica['answer'], { kind: 'unsatisfiable' }>
+
+async function sendBody(
+  { sink }: RelayJob,
+  replicas: Replicas,
+  first: Replica<BodyAnswer> & { readonly piece: Buffer | undefined },
+): Promise<RelayResult> {
+  const { answer, exchange, piece } = first
+  const { size } = answer
+  if (size === undefined) return relayToEnd(sink, replicas, exchange, piece)
+  const span = answer.kind === 'part' ? answer : { first: 0, last: size - 1 }
+  const missing = { first: span.first, last: span.last, size }
+  const write = (chunk: Buffer): Promise<void> | undefined => sink.write(chunk)
+  if (!(await copySpan(replicas, { ...first, skip: 0 }, missing, write))) return 'cut'
+  await sink.end()
+  return 'done'
+}
+
+/** A body whose length nobody told cannot be resumed. */
+async function relayToEnd(
+  sink: ClientSink,
+  replicas: Replicas,
+  exchange: Exchange,
+  piece: Buffer | undefined,
+): Promise<RelayResult> {
+  for (let chunk = piece; chunk;) {
+    await sink.write(chunk)
+    const next = await replicas.read(exchange)
+    if (next === 'failed') return 'cut'
+    chunk = next
+  }
+  await sink.end()
+  return 'done'
+}
+
+/** A replica from which a stretch of the file is read. */
+export interface SpanReader {
+  readonly exchange: Exchange
+  readonly head: Replica<unknown>['head']
+  /** Bytes of its answer that lie before the stretch. */
+  readonly skip: number
+  /** What was read of it already. */
+  readonly piece?: Buffer | undefined
+}
+
+/**
+ * Writes the bytes of `span`, going on at another replica as often as it takes. False when none can
+ * go on. Throws what `write` throws.
+ */
+export async function copySpan(
+  replicas: Replicas,
+  first: SpanReader,
+  span: Missing,
+  write: (chunk: Buffer) => Promise<void> | undefined,
+): Promise<boolean> {
+  const missing = { ...span }
+  let { exchange, skip } = first
+  let chunk: Buffer | undefined | 'failed' = first.piece
+  if (!chunk && missing.first <= missing.last) chunk = await replicas.read(exchange)
+  while (missing.first <= missing.last) {
+    if (chunk === undefined || chunk === 'failed') {
+      if (chunk === undefined) replicas.shortened(exchange)
+      const next = await replicas.next(rangeField({ kind: 'from', ...missing }), head =>
+        judgeResume(head, missing, first.head),
+      )
+      if (!next) return false
+      replicas.resumed()
+      exchange = next.exchange
+      skip = next.answer.skip
+    } else {
+      const from = Math.min(skip, chunk.length)
+      const to = Math.min(chunk.length, from + missing.last - missing.first + 1)
+      skip -= from
+      if (to > from) {
+        missing.first += to - from
+        await write(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+      }
+      if (missing.first > missing.last) break
+    }
+    chunk = await replicas.read(exchange)
+  }
+  if (!exchange.ended) exchange.discard()
+  return true
+}
+
+/**
+ * Several ranges. Nodes know single ones only, so each is asked for by itself; the first also tells the
+ * size, unless that is known.
+ */
+async function relayParts(
+  job: RelayJob,
+  replicas: Replicas,
+  specs: readonly RangeSpec[],
+): Promise<RelayResult> {
+  const { expectedSize, sink, type, begin } = job
+  const whole = (): Promise<RelayResult> => relay({ ...job, specs: undefined }, replicas)
+  let probe: FirstReplica | undefined
+  let size = expectedSize
+  if (size === undefined) {
+    const wanted = { range: specs[0], expectedSize }
+    probe = await replicas.next(rangeField(specs[0]), head => judgeFirst(head, wanted))
+    if (!probe) return 'unavailable'
+    size = probe.answer.size
+  }
+  const plan = size === undefined ? undefined : planRanges(specs, size)
+  if (plan?.kind === 'parts' && plan.spans.length > 1 && size !== undefined) {
+    const spans = plan.spans as [Span, ...Span[]]
+    const open = async (span: Span): Promise<SpanReader | undefined> => {
+      const missing = { ...span, size }
+      const found = await replicas.next<ResumeAnswer>(rangeField({ kind: 'from', ...span }), head =>
+        judgeResume(head, missing, undefined),
+      )
+      return found && { ...found, skip: found.answer.skip }
+    }
+    // The answer to the first range is the first part, unless that range lies beyond the end.
+    const fits = probe?.answer.kind === 'part' && probe.answer.first === spans[0].first
+    if (probe && !fits) {
+      probe.exchange.discard()
+      replicas.another()
+    }
+    let reader = probe && fits ? { ...probe, skip: 0 } : await open(spans[0])
+    if (!reader) return 'unavailable'
+    const { heads, tail, ...start } = layOut(spans, size, type)
+    begin({ kind: 'parts', ...start })
+    for (const [i, span] of spans.entries()) {
+      if (i > 0) {
+        replicas.another()
+        reader = await open(span)
+      }
+      if (!reader) return 'cut'
+      await sink.write(heads[i] as Buffer)
+      if (!(await copySpan(replicas, reader, { ...span, size }, chunk => sink.write(chunk)))) {
+        return 'cut'
+      }
+    }
+    await sink.write(tail)
+    await sink.end()
+    return 'done'
+  }
+  if (probe) {
+    probe.exchange.discard()
+    replicas.another()
+  }
+  if (plan?.kind === 'none') {
+    begin({ kind: 'unsatisfiable', size })
+    await sink.end()
+    return 'done'
+  }
+  const [span] = plan?.kind === 'parts' ? plan.spans : []
+  return span ? relay({ ...job, specs: [{ kind: 'from', ...span }] }, replicas) : whole()
+}

@@ -1,0 +1,69 @@
+/** What is known of one request while it is served, and the ways in which serving it can end early. */
+import { randomUUID } from 'node:crypto'
+import { AppBusy, UploadStalled } from '../app/app.ts'
+import { plainAddress } from '../config/addresses.ts'
+import { ClientSink } from '../front/client-sink.ts'
+import type { ClientRequest } from '../front/front.ts'
+import { fieldsOf, valueOf, type Field } from '../http/headers.ts'
+import { newAccessRecord, type AccessRecord } from '../operation/access-log.ts'
+import { UpstreamError } from '../upstream/exchange.ts'
+
+export interface Context {
+  readonly client: ClientRequest
+  readonly method: string
+  /** As received. */
+  readonly fields: readonly Field[]
+  readonly sink: ClientSink
+  readonly record: AccessRecord
+  requestId: string
+  bytesIn: number
+}
+
+/** Begins a request. */
+export function beginContext(
+  client: ClientRequest,
+  { stallMs, mayKeepAlive }: { readonly stallMs: number; readonly mayKeepAlive: () => boolean },
+): Context {
+  const { req, res, socket } = client
+  const fields = fieldsOf(req.rawHeaders)
+  const sink = new ClientSink(res, { stallMs, mayKeepAlive })
+  const record = newAccessRecord(plainAddress(socket.remoteAddress ?? ''))
+  const requestId = randomUUID()
+  const method = req.method ?? ''
+  record.reqId = requestId
+  record.method = method
+  record.host = valueOf(fields, 'host') ?? ''
+  record.target = (req.url ?? '').split('?', 1)[0] ?? ''
+  record.version = req.httpVersion
+  record.referer = (valueOf(fields, 'referer') ?? '').split('?', 1)[0] ?? ''
+  record.ua = valueOf(fields, 'user-agent') ?? ''
+  return { client, method, fields, sink, record, requestId, bytesIn: 0 }
+}
+
+/** An answer of our own instead of the application's. */
+export class OwnAnswer extends Error {
+  override readonly name = 'OwnAnswer'
+  readonly status: number
+  /** The connection cannot be used any more. */
+  readonly close: boolean
+  readonly extra: readonly Field[]
+
+  constructor(
+    status: number,
+    { close = false, extra = [] }: { close?: boolean; extra?: readonly Field[] } = {},
+  ) {
+    super(`answered ${status}`)
+    this.status = status
+    this.close = close
+    this.extra = extra
+  }
+}
+
+/** Which answer of ours a failure stands for; undefined when it is a fault of the program. */
+export function ownAnswerFor(err: unknown): OwnAnswer | undefined {
+  if (err instanceof OwnAnswer) return err
+  if (err instanceof UploadStalled) return new OwnAnswer(408, { close: true })
+  if (err instanceof AppBusy) return new OwnAnswer(503)
+  if (!(err instanceof UpstreamError)) return undefined
+  return new OwnAnswer(err.kind === 'timeout' ? 504 : 502)
+}

@@ -1,0 +1,217 @@
+/** Everything that follows from the settings and may be replaced while the listeners stay. */
+import type { BlockList } from 'node:net'
+import { randomBytes } from 'node:crypto'
+import { ConfigError, isLoopback, parseAddress } from '../../common/config.ts'
+import type { Service } from '../../common/daemon.ts'
+import type { Logger } from '../../common/log.ts'
+import { createApp, type App } from '../app/app.ts'
+import { Backends } from '../app/backends.ts'
+import type { BodyCache } from '../cache/body-cache.ts'
+import type { MapCache } from '../cache/map-cache.ts'
+import { createSharedFetches } from '../cache/shared-fetch.ts'
+import { holdsAddress, parseAddressList, plainAddress } from '../config/addresses.ts'
+import type { ReproxyConfig } from '../config/schema.ts'
+import { createDirect, type Direct } from '../direct/direct.ts'
+import { createLocator } from '../direct/locate.ts'
+import { createNodes, type Nodes } from '../nodes/nodes.ts'
+import { createReplicaReports } from '../nodes/reports.ts'
+import { RetryBudget } from '../nodes/retry-budget.ts'
+import { parseAllowList } from '../nodes/targets.ts'
+import { createTrackerAgent, createTrackerTargets } from '../nodes/tracker-targets.ts'
+import type { Metrics } from '../operation/metrics.ts'
+import type { FileServices } from '../reproxied/file-response.ts'
+import { UpstreamPool } from '../upstream/pool.ts'
+
+/** What outlives a site. */
+export interface SiteParts {
+  readonly metrics: Metrics
+  readonly maps: MapCache
+  readonly bodies: BodyCache
+  readonly inflight: () => number
+  readonly log: Logger
+}
+
+export interface Site extends Service {
+  readonly config: ReproxyConfig
+  readonly viaName: string
+  /** Value of X-Proxy-Capabilities. */
+  readonly capabilities: string
+  readonly isTrusted: (address: string) => boolean
+  /** True for addresses from which any number of connections may come. */
+  readonly isUnlimited: (address: string) => boolean
+  readonly metrics: Metrics
+  readonly maps: MapCache
+  readonly files: FileServices
+  readonly nodes: Nodes
+  readonly direct: Direct | undefined
+  /** All pools of servers by name; the applications are called "apps". */
+  readonly pools: ReadonlyMap<string, App>
+  /** Who answers for a Host; undefined when nobody does. */
+  appFor(host: string | undefined): App | undefined
+  service(name: string): App | undefined
+  /** Keeps the site open until the function it returns is called. */
+  hold(): () => void
+  /** Closes it as soon as nobody holds it. */
+  retire(): void
+}
+
+/** Our name in Via for as long as the process lives, unless one is configured. */
+const randomViaName = `omg-${randomBytes(8).toString('hex')}`
+
+/** Creates a site. Throws ConfigError. */
+export function createSite(config: ReproxyConfig, parts: SiteParts): Site {
+  const { metrics, maps, bodies, inflight, log } = parts
+  if (config.apps.length === 0 && !config.direct) {
+    throw new ConfigError('--apps: is required: the application servers')
+  }
+  const allowList = parseAllowList('allow-targets', config.allowTargets)
+  const trusted: BlockList = parseAddressList('trusted-proxies', config.trustedProxies)
+  const pool = new UpstreamPool({
+    maxHeadBytes: config.maxHeaderBytes,
+    // The other half is for what the client's socket has not taken yet.
+    bufferBytes: Math.floor(config.bufferBytes / 2),
+  })
+  const pools = createPools(config, pool)
+  const hosts = readHosts(config, pools)
+
+  const agent = createTrackerAgent()
+  const trackers = { trackers: trackerUrls(config.tracker), token: config.trackerToken, agent }
+  const trackerTargets = createTrackerTargets(trackers, log)
+  const { connectTimeoutMs, firstByteTimeoutMs, maxPerNode } = config
+  const nodes = createNodes({
+    pool,
+    allowList,
+    trackerTargets,
+    connectTimeoutMs,
+    firstByteTimeoutMs,
+    maxPerNode,
+    breaker: { failures: config.breakerFailures, openMs: config.breakerOpenMs },
+  })
+  const { maxAttempts, hedgeDelayMs, stallTimeoutMs, retryBudgetMin, retryBudgetRatio } = config
+  const relay = {
+    nodes,
+    budget: new RetryBudget({ ratio: retryBudgetRatio, min: retryBudgetMin, inflight }),
+    reports: createReplicaReports({ ...trackers, log }),
+    metrics,
+    maxAttempts,
+    hedgeDelayMs,
+    stallTimeoutMs,
+  }
+  const direct =
+    config.direct &&
+    createDirect(
+      config.direct,
+      createLocator({
+        trackers: config.direct.trackers,
+        token: config.direct.token ?? config.trackerToken,
+        timeoutMs: firstByteTimeoutMs,
+      }),
+    )
+
+  let holders = 0
+  let retired = false
+  let closing: Promise<void> | undefined
+  async function close(): Promise<void> {
+    for (const { backends } of pools.values()) backends.close()
+    pool.close()
+    const stopped = trackerTargets.close()
+    await agent.destroy()
+    await stopped
+    await direct?.close()
+  }
+  const closeOnce = (): Promise<void> => (closing ??= close())
+
+  return {
+    config,
+    viaName: config.viaName ?? randomViaName,
+    capabilities: config.fileRoots.length > 0 ? 'reproxy-file, reproxy-url' : 'reproxy-url',
+    isTrusted: address => holdsAddress(trusted, address),
+    isUnlimited(address) {
+      const plain = plainAddress(address)
+      return isLoopback(plain) || holdsAddress(trusted, plain)
+    },
+    metrics,
+    maps,
+    nodes,
+    direct,
+    pools,
+    files: {
+      relay,
+      bodies,
+      fetches: createSharedFetches(bodies, relay, metrics),
+      fileRoots: config.fileRoots,
+      maxRanges: config.maxRanges,
+    },
+    appFor: host => hosts(host),
+    service: name => (name === appsName ? undefined : pools.get(name)),
+    start: () => trackerTargets.start(),
+    close: closeOnce,
+    hold() {
+      holders++
+      return () => {
+        holders--
+        if (retired && holders === 0) void closeOnce()
+      }
+    },
+    retire() {
+      retired = true
+      if (holders === 0) void closeOnce()
+    },
+  }
+}
+
+/** How the pool of the applications themselves is called. */
+const appsName = ''
+
+function createPools(config: ReproxyConfig, pool: UpstreamPool): Map<string, App> {
+  const create = (setting: string, addresses: readonly string[]): App => {
+    const peers = addresses.map(address => parseAddress(setting, address))
+    const { connectTimeoutMs, appTimeoutMs, maxPerApp } = config
+    return createApp({
+      pool,
+      backends: new Backends({ peers, maxPerPeer: maxPerApp, connectTimeoutMs }),
+      connectTimeoutMs,
+      appTimeoutMs,
+      uploadStallMs: config.clientStallTimeoutMs,
+    })
+  }
+  const pools = new Map<string, App>()
+  if (config.apps.length > 0) pools.set(appsName, create('--apps', config.apps))
+  for (const [name, addresses] of Object.entries(config.services)) {
+    if (addresses.length === 0) throw new ConfigError(`services.${name}: names no server`)
+    pools.set(name, create(`services.${name}`, addresses))
+  }
+  return pools
+}
+
+/** Finds the pool that answers for a Host: its own, that of a name above it, or the applications. */
+function readHosts(
+  { virtualHosts }: ReproxyConfig,
+  pools: ReadonlyMap<string, App>,
+): (host: string | undefined) => App | undefined {
+  const byName = new Map<string, App>()
+  for (const [host, service] of Object.entries(virtualHosts)) {
+    const app = pools.get(service)
+    if (!app) throw new ConfigError(`virtualHosts.${host}: there is no service ${service}`)
+    byName.set(host.toLowerCase(), app)
+  }
+  return host => {
+    const name = (host ?? '').toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '')
+    const exact = byName.get(name)
+    if (exact || byName.size === 0) return exact ?? pools.get(appsName)
+    for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
+      const above = byName.get(`*${name.slice(dot)}`)
+      if (above) return above
+    }
+    return pools.get(appsName)
+  }
+}
+
+function trackerUrls(urls: readonly string[]): string[] {
+  return urls.map(url => {
+    if (!/^https?:\/\/[^/?#@]+\/*$/.test(url) || !URL.canParse(url)) {
+      throw new ConfigError(`--tracker: not the URL of a tracker: ${JSON.stringify(url)}`)
+    }
+    return url.replace(/\/+$/, '')
+  })
+}

@@ -1,0 +1,263 @@
+/**
+ * One request to a peer and its response, on a connection that is lent for as long as it takes. The
+ * body is pulled: the socket is read ahead by at most `bufferBytes`, then left to the kernel, so a
+ * slow reader slows the sender down.
+ */
+import type { Socket } from 'node:net'
+import { ResponseParser, type ParserOptions, type ResponseHead } from '../http/response-parser.ts'
+
+export type UpstreamFailure =
+  | 'connect' // no connection: refused, unreachable, or not within its time
+  | 'timeout' // no head, or no further byte, within its time
+  | 'closed' // closed or reset before the end
+  | 'malformed' // not HTTP, or not to be trusted
+  | 'aborted' // given up by us, because the client left
+
+/** Why a peer did not give a whole response. */
+export class UpstreamError extends Error {
+  override readonly name = 'UpstreamError'
+  readonly kind: UpstreamFailure
+
+  constructor(kind: UpstreamFailure, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.kind = kind
+  }
+}
+
+/** What an exchange needs of its connection. */
+export interface Lender {
+  readonly socket: Socket
+  /** The response is over: back to the pool, or closed when it may not be used again. */
+  release(reusable: boolean): void
+  /** Hands the socket over for good. */
+  detach(): void
+}
+
+export interface ExchangeOptions extends ParserOptions {
+  /** The connection has been waiting in the pool, so the peer may have closed it by now. */
+  readonly reused: boolean
+  readonly bufferBytes: number
+  /** Ends the exchange and its connection. */
+  readonly signal: AbortSignal
+  /** The head alone is the whole request. */
+  readonly bodyless: boolean
+}
+
+/** Unwanted rests up to this size are read away to keep the connection. */
+const discardBytes = 65_536
+const discardMs = 2_000
+
+export class Exchange {
+  readonly reused: boolean
+  readonly #lender: Lender
+  readonly #options: ExchangeOptions
+  readonly #parser: ResponseParser
+  #chunks: Buffer[] = []
+  #queued = 0
+  #head: ResponseHead | undefined
+  #failure: UpstreamError | undefined
+  #ended = false
+  #answered = false
+  #requestSent: boolean
+  #discarding = false
+  #rest: Buffer = Buffer.alloc(0)
+  #wake: (() => void) | undefined
+  #patience: NodeJS.Timeout | undefined
+  #onOver: (() => void)[] = []
+  readonly #onAbort = (): void => this.#fail(new UpstreamError('aborted', 'given up'))
+
+  constructor(lender: Lender, options: ExchangeOptions) {
+    this.#lender = lender
+    this.#options = options
+    this.reused = options.reused
+    this.#requestSent = options.bodyless
+    this.#parser = new ResponseParser(
+      {
+        head: head => {
+          this.#head = head
+          this.#wake?.()
+        },
+        data: chunk => this.#queue(chunk),
+        end: rest => this.#end(rest),
+      },
+      options,
+    )
+    options.signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  /** The peer has sent at least one byte, so the request may have had an effect. */
+  get answered(): boolean {
+    return this.#answered
+  }
+
+  /** The response has been received to its end. */
+  get ended(): boolean {
+    return this.#ended
+  }
+
+  // --- called by the connection
+
+  receive(chunk: Buffer): void {
+    this.#answered = true
+    if (this.#failure) return
+    try {
+      this.#parser.feed(chunk)
+    } catch (cause) {
+      this.#fail(new UpstreamError('malformed', 'not an HTTP response', { cause }))
+    }
+  }
+
+  receiveEnd(): void {
+    if (!this.#ended && !this.#parser.finish()) this.closed()
+  }
+
+  closed(cause?: Error): void {
+    this.#fail(new UpstreamError('closed', 'connection closed by the peer', { cause }))
+  }
+
+  // --- called by whoever asked
+
+  /** Sends a piece of the request. Resolves when the next may follow; nothing happens once it is over. */
+  async write(piece: string | Buffer): Promise<void> {
+    const { socket } = this.#lender
+    if (this.#failure || this.#ended) return
+    this.#patience?.refresh()
+    if (socket.write(piece, 'latin1')) return
+    await new Promise<void>(resolve => {
+      const done = (): void => {
+        socket.off('drain', done).off('close', done)
+        resolve()
+      }
+      socket.on('drain', done).on('close', done)
+    })
+    this.#patience?.refresh()
+  }
+
+  /** Says that the request is complete; only then can the connection be used again. */
+  endRequest(): void {
+    this.#requestSent = true
+  }
+
+  /**
+   * The final response's head. Throws UpstreamError, `timeout` when it is not complete `timeoutMs`
+   * after the call or the last piece of the request.
+   */
+  async head(timeoutMs: number): Promise<ResponseHead> {
+    this.#patience = setTimeout(
+      () => this.#fail(new UpstreamError('timeout', 'no answer')),
+      timeoutMs,
+    )
+    try {
+      while (!this.#head) {
+        if (this.#failure) throw this.#failure
+        await this.#change()
+      }
+      return this.#head
+    } finally {
+      clearTimeout(this.#patience)
+      this.#patience = undefined
+    }
+  }
+
+  /**
+   * The next piece of the body; undefined at its end. Throws UpstreamError, `timeout` when
+   * `timeoutMs` is given and pass without a byte.
+   */
+  async read(timeoutMs?: number): Promise<Buffer | undefined> {
+    for (;;) {
+      const chunk = this.#chunks.shift()
+      if (chunk) {
+        this.#queued -= chunk.length
+        if (this.#queued === 0 && !this.#ended) this.#lender.socket.resume()
+        return chunk
+      }
+      if (this.#failure) throw this.#failure
+      if (this.#ended) return undefined
+      await this.#change(timeoutMs)
+    }
+  }
+
+  /** Calls `done` when the exchange has ended or failed, at once where it has. */
+  onOver(done: () => void): void {
+    if (this.#ended || this.#failure) done()
+    else this.#onOver.push(done)
+  }
+
+  /** The rest is not wanted: little is read away to keep the connection, more closes it. */
+  discard(): void {
+    this.#chunks = []
+    if (this.#ended || this.#failure) return
+    const framing = this.#head?.framing
+    if (framing?.kind === 'close' || (framing?.kind === 'length' && framing.size > discardBytes)) {
+      this.destroy()
+      return
+    }
+    this.#discarding = true
+    this.#queued = 0
+    this.#patience = setTimeout(() => this.destroy(), discardMs)
+    this.#lender.socket.resume()
+  }
+
+  /** Closes the connection, wherever the exchange stands. */
+  destroy(): void {
+    this.#fail(new UpstreamError('aborted', 'given up'))
+  }
+
+  /** After a 101: the socket, and what the peer sent behind the head. Nobody else touches it any more. */
+  takeSocket(): { socket: Socket; rest: Buffer } {
+    this.#lender.detach()
+    return { socket: this.#lender.socket, rest: this.#rest }
+  }
+
+  #queue(chunk: Buffer): void {
+    this.#queued += chunk.length
+    if (this.#discarding) {
+      if (this.#queued > discardBytes) this.destroy()
+      return
+    }
+    this.#chunks.push(chunk)
+    if (this.#queued >= this.#options.bufferBytes) this.#lender.socket.pause()
+    this.#wake?.()
+  }
+
+  #end(rest: Buffer): void {
+    this.#ended = true
+    this.#settle()
+    if (this.#head?.status === 101) this.#rest = rest
+    else {
+      // Bytes behind the response belong to nobody: the connection cannot be told from a forged one.
+      const reusable = this.#head?.keepAlive === true && this.#head.framing.kind !== 'close'
+      this.#lender.release(reusable && rest.length === 0 && this.#requestSent)
+    }
+    this.#wake?.()
+  }
+
+  #fail(failure: UpstreamError): void {
+    if (this.#ended || this.#failure) return
+    this.#failure = failure
+    this.#settle()
+    this.#lender.release(false)
+    this.#wake?.()
+  }
+
+  #settle(): void {
+    clearTimeout(this.#patience)
+    this.#options.signal.removeEventListener('abort', this.#onAbort)
+    for (const done of this.#onOver.splice(0)) done()
+  }
+
+  /** Resolves when something has happened; fails the exchange when nothing does for `timeoutMs`. */
+  #change(timeoutMs?: number): Promise<void> {
+    return new Promise(resolve => {
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : setTimeout(() => this.#fail(new UpstreamError('timeout', 'no more bytes')), timeoutMs)
+      this.#wake = () => {
+        this.#wake = undefined
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+}
