@@ -19,7 +19,10 @@ export const defaultPatience: Patience = { gapMs: 30_000, graceMs: 30_000, minBy
 const maxChunks = 512
 
 /** Bytes of a body, some of them at a time: as they come, or all there already. */
-export type Body = AsyncIterable<Buffer> | Iterable<Buffer>
+export type Body = (AsyncIterable<Buffer> | Iterable<Buffer>) & {
+  /** Takes back a chunk that nobody reads any more; called for each. */
+  readonly release?: (chunk: Buffer) => void
+}
 
 /**
  * The chunks of a request's body. Throws request_timeout when the client stalls or dribbles (time
@@ -55,7 +58,9 @@ export async function* patiently(
   }
 }
 
-const tooSlow = (): CodedError => new CodedError('request_timeout', 'the body came too slowly')
+/** What a client that stalls or dribbles is told. */
+export const tooSlow = (): CodedError =>
+  new CodedError('request_timeout', 'the body came too slowly')
 
 // A promise of its own for each wait: racing with one that lives long would grow with every chunk.
 function within<T>(ms: number, promise: Promise<T>): Promise<T> {
@@ -108,12 +113,17 @@ export async function writeBody(
   let held = 0
   let writing: Promise<void> | undefined
   const flush = (): Promise<void> => {
-    const written = disk.write(fd, piece, position + size - held)
+    const chunks = piece
+    // A write that was given up may still read them then: it fills a file that gets no name.
+    const written = disk.write(fd, chunks, position + size - held).finally(() => release(chunks))
     // It is awaited before the next piece; until then a failure is not unhandled.
     written.catch(() => {})
     piece = []
     held = 0
     return written
+  }
+  const release = (chunks: readonly Buffer[]): void => {
+    if (body.release) for (const chunk of chunks) body.release(chunk)
   }
   try {
     for await (const chunk of body) {
@@ -131,6 +141,7 @@ export async function writeBody(
   } finally {
     // The caller closes the file, which must not happen under a write.
     await writing?.catch(() => {})
+    release(piece)
   }
   const digests = Object.fromEntries(
     others.map(({ algorithm, hash }) => [algorithm, hash.digest()] as const),

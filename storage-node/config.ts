@@ -62,6 +62,12 @@ export const StorageNodeConfig = Type.Object({
       description: 'on, or off for data that may be lost: nothing is flushed',
     }),
   ),
+  cors: Type.Optional(
+    Type.Union([Type.Literal('signed'), Type.Literal('all'), Type.Literal('off')], {
+      default: 'signed',
+      description: 'what web pages of any origin may ask for: signed URLs, all, or off',
+    }),
+  ),
   workers: Type.Optional(
     Type.Integer({
       default: 1,

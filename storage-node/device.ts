@@ -18,6 +18,7 @@ import { checkIdentity, type Identity } from './identity.ts'
 import { listFiles, type StoredFile } from './inventory.ts'
 import type { OpenFile, OpenFiles } from './open-files.ts'
 import { pausePoint } from './pause.ts'
+import type { PartLocks } from './part-locks.ts'
 import { sendPart } from './send.ts'
 import { DirectoryTree } from './tree.ts'
 import { readUsage, withoutRoom, type Usage } from './usage.ts'
@@ -37,6 +38,7 @@ export interface DeviceOptions {
   /** False: nothing is flushed, for data that may be lost. */
   readonly fsync: boolean
   readonly log: Logger
+  readonly locks: PartLocks
   /** Called when the device turns unwriteable for good. */
   readonly onFailed?: (devid: number) => void
 }
@@ -68,7 +70,7 @@ export class Device {
   #usage: { value: Usage; readAt: number } | undefined
 
   constructor(options: DeviceOptions) {
-    const { devid, identity, disk, fsync } = options
+    const { devid, identity, disk, fsync, locks } = options
     this.#options = options
     this.devid = devid
     this.directory = identity.directory
@@ -82,9 +84,11 @@ export class Device {
       devid,
       directory,
       fileSystem: identity.fileSystem,
+      isLocal: identity.isLocal,
       disk,
       tree: this.#tree,
       fsync,
+      locks,
       digest: async path => (await this.#digester.digest(path, ['sha256', 'md5', 'sha1'])).digests,
     })
   }
@@ -281,7 +285,7 @@ export class Device {
       const fd = await this.disk.open(file, 'w', 0o644)
       try {
         await this.disk.write(fd, [Buffer.from('omgfiles')], 0)
-        if (this.#options.fsync) await this.disk.sync(fd)
+        if (this.#options.fsync) await this.disk.datasync(fd)
       } finally {
         this.disk.close(fd)
       }

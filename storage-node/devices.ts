@@ -7,12 +7,15 @@ import { Device } from './device.ts'
 import { Disk } from './disk.ts'
 import { findDevice } from './identity.ts'
 import { OpenFiles } from './open-files.ts'
+import type { PartLocks } from './part-locks.ts'
 
 export interface DevicesOptions {
   readonly root: string
   /** False: nothing is flushed. */
   readonly fsync: boolean
   readonly log: Logger
+  /** Who writes a part of which file. */
+  readonly locks: PartLocks
   /** Called when a device turns unwriteable for good. */
   readonly onFailed?: ((devid: number) => void) | undefined
 }
@@ -78,7 +81,7 @@ export class Devices {
   }
 
   async #find(devid: number): Promise<Device> {
-    const { root, fsync, log, onFailed } = this.#options
+    const { root, fsync, log, locks, onFailed } = this.#options
     const identity = await findDevice(root, devid, log)
     const device = new Device({
       devid,
@@ -87,6 +90,7 @@ export class Devices {
       openFiles: this.#openFiles,
       fsync,
       log,
+      locks,
       ...(onFailed && { onFailed }),
     })
     await device.checkMounted()

@@ -24,6 +24,11 @@ export class Disk {
     fs.close(fd, () => {})
   }
 
+  /** The same without a turn in the thread pool, where nothing is left to do but to forget the descriptor. */
+  closeNow(fd: number): void {
+    fs.closeSync(fd)
+  }
+
   /** Returns the bytes read, 0 at the end of the file. */
   read(
     fd: number,
@@ -57,6 +62,12 @@ export class Disk {
     await this.write(fd, [rest], position + written)
   }
 
+  /** Flushes a file: its bytes and what it takes to read them, not its times. */
+  datasync(fd: number): Promise<void> {
+    return this.#gate.run(done => fs.fdatasync(fd, done))
+  }
+
+  /** Flushes a directory. */
   sync(fd: number): Promise<void> {
     return this.#gate.run(done => fs.fsync(fd, done))
   }

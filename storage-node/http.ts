@@ -9,6 +9,7 @@ import type { Logger } from '../common/log.ts'
 import { checkGrant, type Grant, type HostKeys } from '../common/signing.ts'
 import { version } from '../common/version.ts'
 import { Buffers } from './buffers.ts'
+import { allowPages, type CorsPolicy } from './cors.ts'
 import type { Devices } from './devices.ts'
 import { Lanes } from './lane.ts'
 import { createConnectionLimit, maxConnections } from './limits.ts'
@@ -30,6 +31,7 @@ export interface NodeHttpOptions {
   readonly sources: ReadonlySet<string>
   /** False: nothing is flushed. */
   readonly fsync: boolean
+  readonly cors: CorsPolicy
   readonly log: Logger
 }
 
@@ -58,7 +60,7 @@ const known: ReadonlySet<string> = new Set([
 
 /** Creates the server; it listens when told to. */
 export function createNodeServer(options: NodeHttpOptions): NodeServer {
-  const { log, devices, keys, open } = options
+  const { log, devices, keys, open, cors } = options
   const { app, metrics } = createServer({
     log,
     name: 'storage_node',
@@ -80,6 +82,7 @@ export function createNodeServer(options: NodeHttpOptions): NodeServer {
     if (!known.has(method) || method === 'MKCOL' || method === 'COPY')
       app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
+  allowPages(app, { policy: cors, signs: keys.length > 0 })
   const buffers = new Buffers()
   const uploads = new Uploads()
   const puller = createPuller()

@@ -11,9 +11,9 @@ import { answerClientError, refuse } from '../common/http-guard.ts'
 import type { Logger } from '../common/log.ts'
 import { checkGrant, type HostKeys } from '../common/signing.ts'
 import { fileAnswer, storedFields, type Fields } from './answer.ts'
-import { patiently, type Body } from './body.ts'
 import type { Buffers } from './buffers.ts'
 import type { Devices } from './devices.ts'
+import { Inflow, type IncomingBody } from './inflow.ts'
 import { parseRange } from './range.ts'
 import { parseHotHead, type HotRequest } from './request-head.ts'
 import type { Uploads } from './uploads.ts'
@@ -54,10 +54,19 @@ export class Lanes {
     this.#options = options
   }
 
-  take(socket: Socket): void {
-    const lane = new Lane(socket, this.#options, () => this.#closing)
-    this.#lanes.add(lane)
-    lane.onLeft = () => this.#lanes.delete(lane)
+  /** Serves a connection that was just accepted. */
+  take(accepted: Socket): void {
+    const { buffers, handOver } = this.#options
+    let lane: Lane | undefined
+    const inflow = Inflow.of(accepted, { buffers, onBytes: bytes => lane?.receive(bytes) })
+    if (!inflow) {
+      handOver(accepted)
+      return
+    }
+    lane = new Lane(inflow, this.#options, () => this.#closing)
+    const taken = lane
+    this.#lanes.add(taken)
+    taken.onLeft = () => this.#lanes.delete(taken)
   }
 
   /** Ends idle connections now, the others with their answer. */
@@ -74,23 +83,24 @@ export class Lanes {
 
 class Lane {
   onLeft: () => void = () => {}
+  readonly #inflow: Inflow
   readonly #socket: Socket
   readonly #options: LaneOptions
   readonly #isClosing: () => boolean
-  /** Bytes received and not yet used. */
+  /** Bytes received behind the request under way. */
   #waiting: Buffer[] = []
   #waitingBytes = 0
   #busy = false
   #ended = false
   #seenAnything = false
-  #wake: (() => void) | undefined
 
-  constructor(socket: Socket, options: LaneOptions, isClosing: () => boolean) {
+  constructor(inflow: Inflow, options: LaneOptions, isClosing: () => boolean) {
+    const { socket } = inflow
+    this.#inflow = inflow
     this.#socket = socket
     this.#options = options
     this.#isClosing = isClosing
     socket.setTimeout(firstByteMs)
-    socket.on('data', this.#onData)
     socket.on('end', this.#onEnd)
     socket.on('close', this.#onClose)
     socket.on('error', this.#onError)
@@ -105,30 +115,29 @@ class Lane {
     this.#socket.destroy()
   }
 
-  readonly #onData = (chunk: Buffer): void => {
+  /** Takes bytes that are gone when it returns. */
+  receive(bytes: Buffer): void {
     if (!this.#seenAnything) {
       this.#seenAnything = true
       this.#socket.setTimeout(idleMs)
     }
-    if (!this.#busy && this.#waiting.length === 0) {
-      void this.#serve(chunk)
+    if (!this.#busy) {
+      void this.#serve(bytes)
       return
     }
-    this.#waiting.push(chunk)
-    this.#waitingBytes += chunk.length
+    this.#keep(bytes)
     if (this.#waitingBytes > maxWaiting) this.#socket.pause()
-    this.#wake?.()
   }
 
   readonly #onEnd = (): void => {
     this.#ended = true
-    this.#wake?.()
+    this.#inflow.end()
     if (!this.#busy) this.#socket.end()
   }
 
   readonly #onClose = (): void => {
     this.#ended = true
-    this.#wake?.()
+    this.#inflow.end()
     this.onLeft()
   }
 
@@ -140,25 +149,31 @@ class Lane {
     else answerClientError(timedOut(), this.#socket)
   }
 
-  /** Answers the requests that are there, one after another. */
+  /** Answers the requests that are there, one after another. `bytes` are gone at the first wait. */
   async #serve(bytes: Buffer): Promise<void> {
     this.#busy = true
     let rest: Buffer | undefined = bytes
     while (rest) {
       const headEnd: number = rest.indexOf('\r\n\r\n') + 4
-      const request: HotRequest | undefined =
-        headEnd < 4 || headEnd > 8192
-          ? undefined
-          : parseHotHead(rest.toString('latin1', 0, headEnd))
-      if (!request) return this.#handOver(rest)
+      const head: string = headEnd < 4 || headEnd > 8192 ? '' : rest.toString('latin1', 0, headEnd)
+      const request: HotRequest | undefined = parseHotHead(head)
+      if (!request) {
+        this.#keep(rest, true)
+        return this.#handOver('')
+      }
       const startedAt = performance.now()
-      const used: number = Math.min(rest.length, headEnd + request.length)
-      const status: number | undefined =
-        request.method === 'PUT'
-          ? await this.#put(request, rest, headEnd)
-          : await this.#get(request, rest)
+      const { method, replica, length } = request
+      let status: number | undefined
+      if (method === 'PUT') {
+        const used: number = Math.min(rest.length, headEnd + length)
+        const body = this.#inflow.beginBody(rest.subarray(headEnd, used), length)
+        this.#keep(rest.subarray(used), true)
+        status = await this.#put(request, head, body)
+      } else {
+        this.#keep(rest.subarray(headEnd), true)
+        status = await this.#get(request, head)
+      }
       if (status === undefined) return
-      const { method, replica } = request
       const ms = performance.now() - startedAt
       this.#options.count(method, status, ms)
       this.#options.log.debug({ method, ...replica, status, ms }, 'request')
@@ -166,14 +181,14 @@ class Lane {
         this.#socket.end()
         return
       }
-      rest = this.#takeWaiting(rest.subarray(used))
+      rest = this.#takeWaiting()
     }
     this.#busy = false
     if (this.#ended) this.#socket.end()
   }
 
   /** The status, or undefined when this lane has ended. */
-  async #get(request: HotRequest, bytes: Buffer): Promise<number | undefined> {
+  async #get(request: HotRequest, headText: string): Promise<number | undefined> {
     const { devices, buffers, log } = this.#options
     const { devid } = request.replica
     let begun = false
@@ -183,7 +198,7 @@ class Lane {
       const file = device.openNow(request.path) ?? (await device.open(request.path))
       try {
         const range = parseRange(request.range, file.size)
-        if (range === 'unsatisfiable') return this.#handOver(bytes)
+        if (range === 'unsatisfiable') return this.#handOver(headText)
         const { status, fields } = fileAnswer(file, range)
         begun = true
         const head = this.#head(status, fields, request)
@@ -203,13 +218,17 @@ class Lane {
         device.release(file)
       }
     } catch (err) {
-      if (!begun) return this.#handOver(bytes)
+      if (!begun) return this.#handOver(headText)
       log.error({ err, devid, fid: request.replica.fid }, 'read failed in mid-body')
       return undefined
     }
   }
 
-  async #put(request: HotRequest, bytes: Buffer, headEnd: number): Promise<number | undefined> {
+  async #put(
+    request: HotRequest,
+    headText: string,
+    body: IncomingBody,
+  ): Promise<number | undefined> {
     const { devices, keys, uploads } = this.#options
     const { replica, path, length } = request
     let device
@@ -219,7 +238,7 @@ class Lane {
       device = devices.getNow(replica.devid) ?? (await devices.get(replica.devid))
       await device.checkWritable(length)
     } catch {
-      return this.#handOver(bytes)
+      return this.#handOver(headText, body)
     }
     const options = {
       size: length,
@@ -227,16 +246,8 @@ class Lane {
       replace: !signed,
       pieceSize: uploads.pieceSize,
     }
-    const bodyEnd = headEnd + length
-    const whole = bytes.length >= bodyEnd
-    // What came in one packet needs no waiting for.
-    const body: Body = whole
-      ? length === 0
-        ? []
-        : [bytes.subarray(headEnd, bodyEnd)]
-      : patiently(this.#body(bytes.subarray(headEnd), length))
     try {
-      const written = await uploads.run(() => device.write(path, body, options))
+      const written = await uploads.run(() => device.write(path, body.pieces(), options))
       const fields = { ...storedFields(written, keys[0], replica), 'Content-Length': '0' }
       this.#socket.write(this.#head(201, fields, request), 'latin1')
       return 201
@@ -246,6 +257,8 @@ class Lane {
       this.#options.count('PUT', error.statusCode, 0)
       this.#refuse(error)
       return undefined
+    } finally {
+      body.discard()
     }
   }
 
@@ -258,28 +271,6 @@ class Lane {
     return true
   }
 
-  /** The bytes of a body, of which `first` are there. What is behind them stays. */
-  async *#body(first: Buffer, length: number): AsyncGenerator<Buffer, void, undefined> {
-    let left = length
-    let chunk: Buffer | undefined = first
-    for (;;) {
-      if (chunk) {
-        const mine = chunk.length > left ? chunk.subarray(0, left) : chunk
-        if (chunk.length > left) this.#putBack(chunk.subarray(left))
-        left -= mine.length
-        if (mine.length > 0) yield mine
-        if (left === 0) return
-      }
-      chunk = this.#takeChunk()
-      if (chunk) continue
-      if (this.#ended || this.#socket.destroyed) throw new Error('the connection ended')
-      await new Promise<void>(resolve => {
-        this.#wake = resolve
-      })
-      this.#wake = undefined
-    }
-  }
-
   #head(status: number, fields: Fields, { keepAlive, oldClient }: HotRequest): string {
     let text = `HTTP/1.1 ${status} ${reasons[status]}\r\n`
     for (const name in fields) text += `${name}: ${fields[name]}\r\n`
@@ -288,33 +279,33 @@ class Lane {
     return `${text}${close ? 'Connection: close\r\n' : oldClient ? 'Connection: keep-alive\r\n' : ''}\r\n`
   }
 
-  #takeChunk(): Buffer | undefined {
-    const chunk = this.#waiting.shift()
-    if (!chunk) return undefined
-    this.#waitingBytes -= chunk.length
-    if (this.#socket.isPaused() && this.#waitingBytes <= maxWaiting / 2) this.#socket.resume()
-    return chunk
+  /** Copies bytes to be used later; `first` puts them before the others. */
+  #keep(bytes: Buffer, first = false): void {
+    if (bytes.length === 0) return
+    const kept = Buffer.from(bytes)
+    if (first) this.#waiting.unshift(kept)
+    else this.#waiting.push(kept)
+    this.#waitingBytes += kept.length
   }
 
-  /** All that is there to go on with, `first` before the rest; undefined when that is nothing. */
-  #takeWaiting(first: Buffer): Buffer | undefined {
-    if (this.#waiting.length === 0) return first.length > 0 ? first : undefined
-    const all = Buffer.concat([first, ...this.#waiting])
+  /** All that is there to go on with; undefined when that is nothing. */
+  #takeWaiting(): Buffer | undefined {
+    if (this.#waiting.length === 0) return undefined
+    const all = Buffer.concat(this.#waiting)
     this.#waiting = []
     this.#waitingBytes = 0
     if (this.#socket.isPaused()) this.#socket.resume()
     return all
   }
 
-  #putBack(chunk: Buffer): void {
-    this.#waiting.unshift(chunk)
-    this.#waitingBytes += chunk.length
-  }
-
-  #handOver(bytes: Buffer): undefined {
-    const rest = this.#waiting.length === 0 ? bytes : Buffer.concat([bytes, ...this.#waiting])
+  /** Leaves a request to Node's server: its head, what has come of its body, and what is behind. */
+  #handOver(head: string, body?: IncomingBody): undefined {
+    const came = body ? [body.received()] : []
+    const rest = Buffer.concat([Buffer.from(head, 'latin1'), ...came, ...this.#waiting])
+    body?.discard()
     const socket = this.#socket
     this.#leave()
+    this.#inflow.handOver()
     if (socket.destroyed) return
     socket.unshift(rest)
     this.#options.handOver(socket)
@@ -325,6 +316,7 @@ class Lane {
 
   #refuse(error: CodedError): void {
     this.#leave()
+    this.#inflow.drop()
     if (this.#socket.destroyed) return
     this.#socket.on('error', this.#onError)
     this.#socket.resume()
@@ -334,7 +326,6 @@ class Lane {
   #leave(): void {
     const socket = this.#socket
     socket.setTimeout(0)
-    socket.off('data', this.#onData)
     socket.off('end', this.#onEnd)
     socket.off('close', this.#onClose)
     socket.off('error', this.#onError)

@@ -12,6 +12,7 @@ import { sideAddress, sourceList, type StorageNodeConfig } from './config.ts'
 import { Devices } from './devices.ts'
 import { hasErrno } from './errno.ts'
 import { createNodeServer } from './http.ts'
+import { ownLocks, workerLocks } from './part-locks.ts'
 import { createSideChannel } from './side-channel.ts'
 
 export interface ServingNode extends Daemon {
@@ -41,10 +42,12 @@ export function createServingNode(
 ): ServingNode {
   const { root, name, open } = config
   const fsync = config.fsync !== 'off'
+  const locks = among ? workerLocks() : undefined
   const devices = new Devices({
     root,
     fsync,
     log,
+    locks: locks ?? ownLocks(),
     ...(among && { onFailed: (failed: number) => process.send?.({ failed }) }),
   })
   const onMessage = ({ failed }: { failed?: number }): void => {
@@ -54,7 +57,8 @@ export function createServingNode(
   const secrets = [config.secret, config.previousSecret].filter(secret => secret !== undefined)
   const keys = secrets.map(hostKeys)
   const sources = sourceList(config)
-  const server = createNodeServer({ devices, name, open, keys, sources, fsync, log })
+  const cors = config.cors ?? 'signed'
+  const server = createNodeServer({ devices, name, open, keys, sources, fsync, cors, log })
   const { app } = server
   const { ending, end } = createEnding()
   const side = among ? undefined : createSide(config, devices, log, end)
@@ -97,6 +101,7 @@ export function createServingNode(
       await app.close()
       clearTimeout(cut)
       await server.close()
+      locks?.close()
       devices.close()
     },
   }

@@ -27,7 +27,7 @@ const authority = /^[\w.~!$&'()*+,;=:%[\]-]*$/
 
 /** Fields that say nothing to a storage node, however often they come. */
 const meaningless =
-  /^(?:user-agent|accept(?:-[a-z]+)?|content-type|cache-control|pragma|cookie|referer|origin|date|via|x-.*|sec-.*|traceparent|tracestate|dnt|keep-alive|priority)$/
+  /^(?:user-agent|accept(?:-[a-z]+)?|content-type|cache-control|pragma|cookie|referer|date|via|x-.*|sec-.*|traceparent|tracestate|dnt|keep-alive|priority)$/
 
 const maxFields = 100
 

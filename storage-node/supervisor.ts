@@ -5,6 +5,7 @@ import { parseAddress, type Address } from '../common/config.ts'
 import type { Logger } from '../common/log.ts'
 import type { StorageNodeConfig } from './config.ts'
 import { Devices } from './devices.ts'
+import { createLockKeeper, ownLocks } from './part-locks.ts'
 import { createEnding, createHousekeeper, createSide } from './node.ts'
 import { formatAddress } from '../common/address.ts'
 
@@ -19,15 +20,22 @@ export function createSupervisor(
   config: StorageNodeConfig,
   log: Logger,
 ): Daemon & { readonly address: Address } {
-  const devices = new Devices({ root: config.root, fsync: config.fsync !== 'off', log })
+  const devices = new Devices({
+    root: config.root,
+    fsync: config.fsync !== 'off',
+    log,
+    locks: ownLocks(),
+  })
   const { ending, end } = createEnding()
   const side = createSide(config, devices, log, end)
   const housekeeper = createHousekeeper(devices, log)
+  const keepLocks = createLockKeeper()
   let closing = false
   let http: string | undefined
 
   const startWorker = async (): Promise<void> => {
     const worker = cluster.fork({ UV_THREADPOOL_SIZE: threads })
+    keepLocks(worker)
     worker.on('message', (message: { failed?: number }) => {
       // A disk that failed one of them has failed all.
       if (message.failed === undefined) return

@@ -11,6 +11,7 @@ import { agree, type Algorithm, type Digests } from './digests.ts'
 import type { Disk } from './disk.ts'
 import { hasErrno } from './errno.ts'
 import { pausePoint } from './pause.ts'
+import type { PartLocks } from './part-locks.ts'
 import type { DirectoryTree } from './tree.ts'
 
 export interface WriteOptions {
@@ -32,8 +33,8 @@ export interface AppendOptions extends Omit<WriteOptions, 'size'> {
   readonly first: number
   /** Bytes of the part. */
   readonly length: number
-  /** Bytes of the whole file. */
-  readonly total: number
+  /** Bytes of the whole file; undefined where the sender does not say, and the name has what is there. */
+  readonly total: number | undefined
 }
 
 export interface WriterOptions {
@@ -41,9 +42,12 @@ export interface WriterOptions {
   readonly directory: string
   /** Number of the file system that the device was found on. */
   readonly fileSystem: number
+  /** On a file system of this machine closing a file writes nothing. */
+  readonly isLocal: boolean
   readonly disk: Disk
   readonly tree: DirectoryTree
   readonly fsync: boolean
+  readonly locks: PartLocks
   /** Digests of a file of ours, by its absolute path. */
   readonly digest: (path: string) => Promise<Digests>
 }
@@ -54,13 +58,15 @@ export interface WriterOptions {
  */
 export const tempDirectory = '.tmp'
 
+/** Bytes of a part that are put in their place at once. */
+const copyBytes = 512 * 1024
+
 /** What follows the name of a file that is written in parts. */
 export const partSuffix = '.part'
 
 export class Writer {
   readonly #options: WriterOptions
   readonly #prefix = randomBytes(9).toString('hex')
-  readonly #appending = new Set<string>()
   #count = 0
 
   constructor(options: WriterOptions) {
@@ -74,7 +80,7 @@ export class Writer {
    * system says.
    */
   async write(path: string, body: Body, options: WriteOptions): Promise<Written> {
-    const { disk } = this.#options
+    const { disk, isLocal } = this.#options
     if (options.replace) await this.checkPlace(path)
     else await this.#checkParent(path)
     const temp = await this.#createTemp(path)
@@ -85,7 +91,9 @@ export class Writer {
       named = await this.#publish(temp.file, path, options.replace, written)
       return written
     } finally {
-      disk.close(temp.fd)
+      // The last descriptor of a file without a name frees its blocks, which may take long.
+      if (named && isLocal) disk.closeNow(temp.fd)
+      else disk.close(temp.fd)
       // What stays is swept.
       if (!named) await disk.unlink(temp.file).catch(() => {})
     }
@@ -94,18 +102,34 @@ export class Writer {
   /**
    * Writes one part of a file that gets its name when the last part is there. Parts come in order,
    * and one may be sent again. Returns the whole file's size and digests when it is complete, else
-   * how many bytes are there. Throws range_not_satisfiable for a part beyond what is there, and what
-   * `write` throws.
+   * how many bytes are there. Throws range_not_satisfiable for a part beyond what is there,
+   * overloaded while another request writes a part of this file, and what `write` throws.
    */
   async append(path: string, body: Body, options: AppendOptions): Promise<Written | number> {
-    const { disk } = this.#options
-    const { first, length, total } = options
+    const { locks } = this.#options
+    const { total } = options
     await this.checkPlace(path)
     const file = this.#tempFile(`${basename(path)}${partSuffix}`)
-    if (this.#appending.has(file)) {
+    if (!(await locks.take(file))) {
       throw new CodedError('overloaded', 'another request is writing a part of this file')
     }
-    this.#appending.add(file)
+    try {
+      return total === undefined
+        ? await this.#extend(path, body, options)
+        : await this.#fillPart(file, path, body, { ...options, total })
+    } finally {
+      locks.give(file)
+    }
+  }
+
+  async #fillPart(
+    file: string,
+    path: string,
+    body: Body,
+    options: AppendOptions & { readonly total: number },
+  ): Promise<Written | number> {
+    const { disk } = this.#options
+    const { first, length, total } = options
     const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
     let fd: number | undefined
     try {
@@ -136,8 +160,45 @@ export class Writer {
       if (!named) await disk.unlink(file).catch(ignoreAbsent)
       return written
     } finally {
-      this.#appending.delete(file)
       if (fd !== undefined) disk.close(fd)
+    }
+  }
+
+  /**
+   * Writes a part into the file that has the name, as clients expect that keep a file open for
+   * writing; returns its size. The part is received first, so that a client that leaves changes
+   * nothing; a crash while it is put in its place may leave a piece of it, as it was not
+   * acknowledged.
+   */
+  async #extend(path: string, body: Body, options: AppendOptions): Promise<number> {
+    const { disk, directory, fsync } = this.#options
+    const { first, length } = options
+    const have = (await this.checkPlace(path))?.size
+    if (first > (have ?? 0)) {
+      throw new CodedError('range_not_satisfiable', `only ${have ?? 0} bytes are there`)
+    }
+    if (have === undefined) {
+      const { size } = await this.write(path, body, { ...options, size: length })
+      return size
+    }
+    const temp = await this.#createTemp(path)
+    let fd: number | undefined
+    try {
+      await this.#fill(temp.fd, body, { ...options, size: length })
+      fd = await disk.open(join(directory, path), constants.O_RDWR | constants.O_NOFOLLOW)
+      const piece = Buffer.allocUnsafe(Math.min(length, copyBytes))
+      for (let done = 0; done < length;) {
+        const read = await disk.read(temp.fd, piece, { length: piece.length, position: done })
+        if (read === 0) throw new Error('a temporary file has become shorter')
+        await disk.write(fd, [piece.subarray(0, read)], first + done)
+        done += read
+      }
+      if (fsync) await this.#flush(fd)
+      return fstatSync(fd).size
+    } finally {
+      if (fd !== undefined) disk.close(fd)
+      disk.close(temp.fd)
+      await disk.unlink(temp.file).catch(() => {})
     }
   }
 
@@ -171,7 +232,7 @@ export class Writer {
     // The name is for people; together with the rest it must stay below 255 bytes.
     const name = `${basename(path).slice(0, 200)}.${this.#prefix}${this.#count++}.tmp`
     const file = this.#tempFile(name)
-    const fd = await this.#openTemp(file, 'wx')
+    const fd = await this.#openTemp(file, 'wx+')
     await pausePoint('put: created')
     return { file, fd }
   }
@@ -215,7 +276,7 @@ export class Writer {
   async #flush(fd: number): Promise<void> {
     const { disk, devid } = this.#options
     try {
-      await disk.sync(fd)
+      await disk.datasync(fd)
     } catch (cause) {
       if (hasErrno(cause, 'ENOSPC', 'EDQUOT')) throw cause
       throw new CodedError('device_failed', `dev${devid} has failed`, { cause })

@@ -33,6 +33,9 @@ export async function put(exchange: WriteExchange): Promise<FastifyReply> {
   }
   const size = chunked ? undefined : Number(headers['content-length'])
   const part = parsePart(headers['content-range'], size)
+  if (part && part.total === undefined && !replace) {
+    throw new CodedError('not_implemented', 'with a signed URL the whole length must be told')
+  }
   const options = {
     expected: expectedDigests(headers['repr-digest'], headers['content-md5']),
     algorithms: wantedDigests(headers['want-repr-digest']),
@@ -47,7 +50,11 @@ export async function put(exchange: WriteExchange): Promise<FastifyReply> {
       ? device.append(target.path, body, { ...options, ...part })
       : device.write(target.path, body, { ...options, size }),
   )
-  if (typeof written === 'number') return reply.header('omg-offset', written).code(202).send()
+  if (typeof written === 'number') {
+    // Of a length that nobody has told, a part is all that was asked to be stored.
+    const status = part?.total === undefined ? 201 : 202
+    return reply.header('omg-offset', written).code(status).send()
+  }
   return stored(written, exchange)
 }
 
@@ -133,21 +140,23 @@ function expectedCopy(headers: IncomingHttpHeaders): {
 }
 
 /**
- * Reads Content-Range of a PUT: `bytes FIRST-LAST/TOTAL`, or `bytes * /TOTAL` without the space and
- * with an empty body, which asks how many bytes are there.
+ * Reads Content-Range of a PUT: `bytes FIRST-LAST/TOTAL`; `bytes * /TOTAL` without the space and with
+ * an empty body, which asks how many bytes are there; `bytes FIRST-LAST/` and a star from clients of
+ * MogileFS that do not know how long their file will be.
  */
 function parsePart(
   field: string | undefined,
   size: number | undefined,
-): { first: number; length: number; total: number } | undefined {
+): { first: number; length: number; total: number | undefined } | undefined {
   if (field === undefined) return undefined
   const match = /^bytes (?:(\d{1,15})-(\d{1,15})|\*)\/(\d{1,15}|\*)$/.exec(field)
-  if (!match) throw new CodedError('bad_request', 'Content-Range is not bytes FIRST-LAST/TOTAL')
-  if (match[3] === '*') throw new CodedError('not_implemented', 'the whole length must be known')
-  const total = Number(match[3])
+  if (!match || field.endsWith('*/*')) {
+    throw new CodedError('bad_request', 'Content-Range is not bytes FIRST-LAST/TOTAL')
+  }
+  const total = match[3] === '*' ? undefined : Number(match[3])
   const first = Number(match[1] ?? 0)
   const length = match[1] === undefined ? 0 : Number(match[2]) - first + 1
-  if (length < 0 || first + length > total || (size ?? length) !== length) {
+  if (length < 0 || first + length > (total ?? Infinity) || (size ?? length) !== length) {
     throw new CodedError('bad_request', 'Content-Range does not fit the body')
   }
   return { first, length, total }

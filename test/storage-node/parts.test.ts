@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { checkReceipt, parseReceipt } from '../../common/signing.ts'
-import { filesBelow, keys, secret, signed, startNode } from './node.ts'
+import { exchange, filesBelow, keys, secret, signed, startNode, until } from './node.ts'
 
 const replica = { devid: 1, fid: 7 }
 const path = replicaPath(replica)
@@ -37,8 +37,10 @@ void t.test('parts that make no sense change nothing', async t => {
     const answer = await node.send('PUT', path, { body: 'abc', headers: range(value) })
     t.match(answer, { status: 400, code: 'bad_request' }, value)
   }
-  const open = await node.send('PUT', path, { body: 'abc', headers: range('0-2/*') })
-  t.match(open, { status: 501, code: 'not_implemented' })
+  const beyond = await node.send('PUT', path, { body: 'abc', headers: range('3-5/*') })
+  t.match(beyond, { status: 416, code: 'range_not_satisfiable' })
+  const unknown = await node.send('PUT', path, { body: '', headers: range('*/*') })
+  t.match(unknown, { status: 400, code: 'bad_request' })
   const headers = { ...range('0-2/3'), 'repr-digest': `sha-256=:${'A'.repeat(43)}=:` }
   const wrong = await node.send('PUT', path, { body: 'abc', headers })
   t.match(wrong, { status: 400, code: 'checksum_mismatch' })
@@ -58,4 +60,48 @@ void t.test('what is unfinished outlives a restart, but not for ever', async t =
   utimesSync(join(node.root, file ?? ''), old, old)
   await startNode(t, { root: node.root })
   t.same(filesBelow(node.root), [])
+})
+
+void t.test(
+  'a client that does not know the length writes into the file that is there',
+  async t => {
+    const node = await startNode(t)
+    const put = (body: string, value: string) =>
+      node.send('PUT', path, { body, headers: range(value) })
+    const stored = async (): Promise<string> => (await node.send('GET', path)).body.toString()
+    t.equal((await node.send('PUT', path)).status, 201, 'empty at first')
+    t.match(await put('abc', '0-2/*'), { status: 201, headers: { 'omg-offset': '3' } })
+    t.match(await put('defgh', '3-7/*'), { status: 201, headers: { 'omg-offset': '8' } })
+    t.equal(await stored(), 'abcdefgh')
+    t.match(
+      await put('XY', '1-2/*'),
+      { status: 201, headers: { 'omg-offset': '8' } },
+      'in its midst',
+    )
+    t.equal(await stored(), 'aXYdefgh')
+    t.match(await put('z', '9-9/*'), { status: 416 })
+    const end = await node.send('GET', path, { headers: { range: 'bytes=8-' } })
+    t.match(end, { status: 416, headers: { 'content-range': 'bytes */8' } })
+    const large = 'large '.repeat(200_000)
+    t.equal((await put(large, `8-${7 + large.length}/*`)).status, 201)
+    t.equal(await stored(), `aXYdefgh${large}`)
+    t.same(filesBelow(node.root), [path.slice(1)])
+
+    const head = `PUT ${path} HTTP/1.1\r\nHost: a\r\nContent-Range: bytes 0-9/*\r\n`
+    await exchange(node.port, `${head}Content-Length: 10\r\n\r\nshort`, true)
+    await until('it is cleared away', () => filesBelow(node.root).length === 1)
+    t.equal(await stored(), `aXYdefgh${large}`, 'a part that ends early changes nothing')
+
+    const created = replicaPath({ devid: 1, fid: 8 })
+    const first = await node.send('PUT', created, { body: 'abc', headers: range('0-2/*') })
+    t.match(first, { status: 201, headers: { 'omg-offset': '3' } }, 'the first makes the file')
+  },
+)
+
+void t.test('with a signed URL a file never grows under its name', async t => {
+  const node = await startNode(t, { secret })
+  t.equal((await node.send('PUT', signed('PUT', replica))).status, 201)
+  const headers = range('0-2/*')
+  const answer = await node.send('PUT', signed('PUT', replica), { body: 'abc', headers })
+  t.match(answer, { status: 501, code: 'not_implemented' })
 })

@@ -1,6 +1,5 @@
-import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync } from 'node:fs'
 import { get, request } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -101,62 +100,6 @@ void t.test('a large file goes in and out in little memory', onLinux, async t =>
   t.ok(grown < 150, `grew by ${grown} MiB at the most`)
   await kill('SIGTERM')
 })
-
-const hasCompiler = ((): boolean => {
-  try {
-    execFileSync('cc', ['--version'], { stdio: 'ignore' })
-    return process.platform === 'linux'
-  } catch {
-    return false
-  }
-})()
-
-/** fsync() as a disk with a fault has it, while the file that FAULT names exists. */
-const faultyFsync = `
-#define _GNU_SOURCE
-#include <dlfcn.h>
-#include <errno.h>
-#include <stdlib.h>
-#include <unistd.h>
-int fsync(int fd) {
-  const char *fault = getenv("FAULT");
-  if (fault && access(fault, F_OK) == 0) { errno = EIO; return -1; }
-  return ((int (*)(int))dlsym(RTLD_NEXT, "fsync"))(fd);
-}
-`
-
-void t.test(
-  'a failed flush is final: no OK, no file, and the device is read-only until the next start',
-  { skip: !hasCompiler && 'needs a C compiler and LD_PRELOAD' },
-  async t => {
-    const root = rootWithDevice(t)
-    const [source, library, fault] = ['shim.c', 'shim.so', 'fault'].map(name => join(root, name))
-    writeFileSync(source!, faultyFsync)
-    execFileSync('cc', ['-shared', '-fPIC', '-o', library!, source!, '-ldl'])
-    const env = { LD_PRELOAD: library!, FAULT: fault! }
-    const node = await startDaemon(t, root, env)
-    const old = replicaPath({ devid: 1, fid: 8 })
-    t.equal((await send(node.port, 'PUT', old, { body: 'old' })).status, 201)
-    writeFileSync(fault!, '')
-    t.match(await send(node.port, 'PUT', path, { body: 'x' }), {
-      status: 503,
-      code: 'device_failed',
-    })
-    rmSync(fault!)
-    t.match(await send(node.port, 'PUT', path, { body: 'x' }), {
-      status: 503,
-      code: 'device_failed',
-    })
-    t.match(await send(node.port, 'DELETE', old), { status: 503, code: 'device_failed' })
-    t.equal((await send(node.port, 'GET', old)).body.toString(), 'old', 'reads go on')
-    t.same(filesBelow(join(root, 'dev1')), [old.slice('/dev1/'.length)])
-    await node.kill('SIGTERM')
-
-    const again = await startDaemon(t, root, env)
-    t.equal((await send(again.port, 'PUT', path, { body: 'x' })).status, 201)
-    await again.kill('SIGTERM')
-  },
-)
 
 void t.test('several processes serve one port, and one that dies is replaced', onLinux, async t => {
   const root = rootWithDevice(t)

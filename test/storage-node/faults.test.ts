@@ -1,0 +1,107 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { replicaPath } from '../../common/layout.ts'
+import { until } from '../helpers/until.ts'
+import { startDaemon } from './daemon.ts'
+import { makeFaultyDisk, noFaults } from './faulty-disk.ts'
+import { filesBelow, send } from './node.ts'
+
+const path = replicaPath({ devid: 1, fid: 7 })
+
+function rootWithDevice(t: Test): string {
+  const root = t.testdir()
+  mkdirSync(join(root, 'dev1'))
+  return root
+}
+
+const other = replicaPath({ devid: 2, fid: 7 })
+
+void t.test(
+  'a failed flush is final: no OK, no file, and the device is read-only until the next start',
+  { skip: noFaults },
+  async t => {
+    const root = rootWithDevice(t)
+    const disk = makeFaultyDisk(root)
+    const node = await startDaemon(t, root, disk.env)
+    const old = replicaPath({ devid: 1, fid: 8 })
+    t.equal((await send(node.port, 'PUT', old, { body: 'old' })).status, 201)
+    const failed = { status: 503, code: 'device_failed' }
+    disk.fail('F')
+    t.match(await send(node.port, 'PUT', path, { body: 'x' }), failed)
+    disk.mend()
+    t.match(await send(node.port, 'PUT', path, { body: 'x' }), failed)
+    t.match(await send(node.port, 'DELETE', old), failed)
+    t.match((await send(node.port, 'GET', '/dev1/usage')).body.toString(), 'available: 0\n')
+    t.equal((await send(node.port, 'GET', old)).body.toString(), 'old', 'reads go on')
+    t.same(filesBelow(join(root, 'dev1')), [old.slice('/dev1/'.length)])
+    await node.kill('SIGTERM')
+
+    const again = await startDaemon(t, root, disk.env)
+    t.equal((await send(again.port, 'PUT', path, { body: 'x' })).status, 201)
+    await again.kill('SIGTERM')
+  },
+)
+
+void t.test(
+  'a file that cannot be read is an error or a broken answer',
+  { skip: noFaults },
+  async t => {
+    const root = rootWithDevice(t)
+    const disk = makeFaultyDisk(root)
+    const node = await startDaemon(t, root, disk.env)
+    await send(node.port, 'PUT', path, { body: Buffer.alloc(4 * 1024 * 1024) })
+    disk.fail('R')
+    const failed = { status: 503, code: 'device_failed' }
+    t.match(await send(node.port, 'GET', path), failed)
+    t.match(
+      await send(node.port, 'GET', path, { headers: { 'want-repr-digest': 'sha-256' } }),
+      failed,
+    )
+    disk.fail('M')
+    await t.rejects(send(node.port, 'GET', path), 'it breaks off where reading failed')
+    disk.mend()
+    t.equal((await send(node.port, 'GET', path)).body.length, 4 * 1024 * 1024)
+    t.equal(
+      (await send(node.port, 'PUT', path, { body: 'x' })).status,
+      201,
+      'writes are not affected',
+    )
+  },
+)
+
+void t.test(
+  'a disk that hangs is given up after ten seconds, and leaves the others alone',
+  { skip: noFaults },
+  async t => {
+    const root = rootWithDevice(t)
+    mkdirSync(join(root, 'dev2'))
+    const disk = makeFaultyDisk(root)
+    const node = await startDaemon(t, root, { ...disk.env, UV_THREADPOOL_SIZE: '16' })
+    t.equal((await send(node.port, 'PUT', other, { body: 'x' })).status, 201)
+    disk.fail('H')
+    const hanging = Array.from({ length: 20 }, (_, i) =>
+      send(node.port, 'PUT', replicaPath({ devid: 1, fid: 100 + i }), { body: 'x' }),
+    )
+    let ended = false
+    const answers = Promise.all(hanging).finally(() => {
+      ended = true
+    })
+    for (let i = 0; i < 20; i++) {
+      t.equal((await send(node.port, 'PUT', other, { body: 'y' })).status, 201)
+      t.equal((await send(node.port, 'GET', other)).status, 200)
+    }
+    t.notOk(ended, 'meanwhile')
+    const failed = { status: 503, code: 'device_failed' }
+    for (const answer of await answers) t.match(answer, failed)
+    const askedAt = performance.now()
+    t.match(await send(node.port, 'PUT', path, { body: 'x' }), failed)
+    t.ok(performance.now() - askedAt < 5_000, 'who comes now is told at once')
+    disk.mend()
+    await until('the disk is used again', async () => {
+      return (await send(node.port, 'PUT', path, { body: 'back' })).status === 201
+    })
+    t.equal((await send(node.port, 'GET', path)).body.toString(), 'back')
+    t.equal((await send(node.port, 'GET', '/health')).status, 200)
+  },
+)
