@@ -5,11 +5,15 @@ import { Readable } from 'node:stream'
 import type { ReadableStream as NodeReadableStream } from 'node:stream/web'
 import { CodedError } from '../common/errors.ts'
 
-/** Content to put: text (as UTF-8), bytes, any stream of bytes, or the file at a path. */
+/**
+ * Content to put: text (as UTF-8), bytes, a `Blob` or `File`, what `fetch` answered, any stream of
+ * bytes, or the file at a path.
+ */
 export type PutBody =
   | string
   | Uint8Array
   | Blob
+  | Response
   | Readable
   | ReadableStream<Uint8Array>
   | AsyncIterable<Uint8Array>
@@ -21,6 +25,8 @@ export interface Source {
   readonly size: number | undefined
   /** All of it, where it is in memory. */
   readonly bytes: Uint8Array | undefined
+  /** What the body itself says that it is. */
+  readonly contentType?: string | undefined
   /** Whether `open` would begin at the first byte: always, or until it was called once. */
   canOpen(): boolean
   /** The bytes from the start. Destroying the stream ends the source. */
@@ -48,8 +54,10 @@ async function sourceOf(body: PutBody, size: number | undefined): Promise<Source
   if (typeof body === 'string') return fromBytes(Buffer.from(body))
   if (body instanceof Uint8Array) return fromBytes(body)
   if (body instanceof Blob) {
-    return again(body.size, () => Readable.fromWeb(body.stream() as NodeReadableStream))
+    const open = (): Readable => Readable.fromWeb(body.stream() as NodeReadableStream)
+    return { ...again(body.size, open), contentType: body.type || undefined }
   }
+  if (body instanceof Response) return fromResponse(body, size)
   if (body instanceof Readable) return once(size, body)
   if (body instanceof ReadableStream) {
     return once(size, Readable.fromWeb(body as NodeReadableStream))
@@ -73,6 +81,21 @@ const fromBytes = (bytes: Uint8Array): Source => ({
   open: () => Readable.from(piecesOf(bytes)),
   discard() {},
 })
+
+/** Throws bad_args for an answer that is an error: its text is hardly what was to be stored. */
+function fromResponse({ ok, status, headers, body }: Response, size: number | undefined): Source {
+  if (!ok) throw new CodedError('bad_args', `the body is an answer of status ${status}`)
+  // Of an encoded body the length is another one than that of the bytes that come out of it.
+  const length = headers.has('content-encoding') ? null : headers.get('content-length')
+  const source =
+    body === null
+      ? fromBytes(new Uint8Array())
+      : once(
+          size ?? (length === null ? undefined : Number(length)),
+          Readable.fromWeb(body as NodeReadableStream),
+        )
+  return { ...source, contentType: headers.get('content-type') ?? undefined }
+}
 
 const again = (size: number, open: () => Readable): Source => ({
   size,

@@ -3,7 +3,9 @@ import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
 import type { Located } from '../common/protocol.ts'
+import { isNotModified, type Conditions } from './conditions.ts'
 import { toEntry, type FileEntry } from './entries.ts'
+import { headersOf } from './headers.ts'
 import { createReplicas, type Range, type Replicas } from './replicas.ts'
 import type { StorageClient } from './storage.ts'
 
@@ -30,23 +32,32 @@ export interface ReadableFile extends FileEntry {
   json<T = unknown>(): Promise<T>
   /** All bytes with the content type. */
   blob(): Promise<Blob>
+  /**
+   * `stream()` as the answer of a web handler, 206 for a part: with type, length, entity tag, time of
+   * change, and `headers` on top.
+   */
+  response(headers?: HeadersInit): Response
 }
 
 export interface DownloadOptions {
   readonly storage: StorageClient
+  /** What is to be read. */
+  readonly located: Located
+  /** Asks for it anew. */
   readonly locate: () => Promise<Located>
   readonly start: number
   readonly end: number | undefined
   readonly verify: boolean
   readonly signal: AbortSignal | undefined
+  readonly conditions: Pick<Conditions, 'ifMatch'>
 }
 
 /**
- * Opens a file at the first replica that answers. Throws what `locate` throws, bad_args,
- * range_not_satisfiable, or no_replica with the causes.
+ * Opens a file at the first replica that answers. Throws what `locate` throws, precondition_failed,
+ * bad_args, range_not_satisfiable, or no_replica with the causes.
  */
 export async function download(options: DownloadOptions): Promise<ReadableFile> {
-  let located = await options.locate()
+  let { located } = options
   for (;;) {
     try {
       return await begin(located, options)
@@ -55,6 +66,7 @@ export async function download(options: DownloadOptions): Promise<ReadableFile> 
       // Replaced since it was located, its old replicas are gone by right.
       const fresh = await options.locate()
       if (fresh.fid === located.fid) throw err
+      isNotModified(fresh, { ifMatch: options.conditions.ifMatch })
       located = fresh
     }
   }
@@ -128,8 +140,9 @@ async function begin(located: Located, options: DownloadOptions): Promise<Readab
   }
   const { urls: _, expiresAt: __, ...info } = located
   const type = located.contentType ?? ''
+  const entry = toEntry(info)
   return {
-    ...toEntry(info),
+    ...entry,
     range,
     get body() {
       return openBody()
@@ -139,6 +152,14 @@ async function begin(located: Located, options: DownloadOptions): Promise<Readab
     text: async () => (await bytes()).toString('utf8'),
     json: async <T>() => JSON.parse((await bytes()).toString('utf8')) as T,
     blob: async () => new Blob([await bytes()], { type }),
+    response: headers =>
+      new Response(Readable.toWeb(openBody()) as ReadableStream<Uint8Array<ArrayBuffer>>, {
+        status: whole ? 200 : 206,
+        headers: {
+          ...headersOf(entry, whole ? undefined : range),
+          ...Object.fromEntries(new Headers(headers)),
+        },
+      }),
   }
 }
 

@@ -1,5 +1,5 @@
 /** Files as the SDK shows them: what the tracker tells, with times as `Date` and keys as bytes. */
-import type { FileInfo, FileList } from '../common/protocol.ts'
+import type { FileInfo, FileList, Located } from '../common/protocol.ts'
 
 /** A file as the tracker knows it. */
 export interface FileEntry {
@@ -10,6 +10,8 @@ export interface FileEntry {
   readonly keyBytes?: Uint8Array
   /** Number of this content: another content under the same key has another. */
   readonly fid: number
+  /** Strong entity tag of this content, with its quotes. */
+  readonly etag: string
   readonly class: string
   /** Bytes. */
   readonly size: number
@@ -23,6 +25,13 @@ export interface FileEntry {
   readonly devids: readonly number[]
 }
 
+/** A file with the URLs of its replicas. */
+export interface LocatedFile extends FileEntry {
+  /** Best replica first. They are signed: whoever has one can read the file until `expiresAt`. */
+  readonly urls: readonly string[]
+  readonly expiresAt: Date
+}
+
 /** What the keys of several files have in common up to a delimiter, as a directory. */
 export interface PrefixEntry {
   /** Ends with the delimiter. With `prefixBytes` present only an approximation. */
@@ -31,18 +40,24 @@ export interface PrefixEntry {
   readonly prefixBytes?: Uint8Array
 }
 
-/** `info` with `Date`s and bytes; further fields stay as they are. */
+/** `info` with `Date`s, bytes and its entity tag; further fields stay as they are. */
 export function toEntry<T extends FileInfo>(
   info: T,
 ): Omit<T, 'keyBytes' | 'createdAt' | 'modifiedAt'> &
-  Pick<FileEntry, 'keyBytes' | 'createdAt' | 'modifiedAt'> {
+  Pick<FileEntry, 'keyBytes' | 'createdAt' | 'modifiedAt' | 'etag'> {
   const { keyBytes, createdAt, modifiedAt, ...rest } = info
   return {
     ...rest,
+    etag: `"${rest.fid}"`,
     ...(keyBytes !== undefined && { keyBytes: Buffer.from(keyBytes, 'base64url') }),
     createdAt: new Date(createdAt),
     modifiedAt: new Date(modifiedAt),
   }
+}
+
+/** A file as it was located, likewise. */
+export function toLocated({ expiresAt, ...located }: Located): LocatedFile {
+  return { ...toEntry(located), expiresAt: new Date(expiresAt) }
 }
 
 /** One page of a listing, files and prefixes together in the order of their bytes. */

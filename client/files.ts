@@ -1,17 +1,30 @@
 /** What an application does with files: the methods of a client, over one domain. */
 import { CodedError, isCoded } from '../common/errors.ts'
-import type { ChangeFile, Durability } from '../common/protocol.ts'
 import { decodeKey } from '../common/keys.ts'
+import type { ChangeFile, Durability, Located, OpenUpload } from '../common/protocol.ts'
+import { deleteMany, locateMany, type DeletedMany, type Keys } from './batches.ts'
 import { createSource, type PutBody } from './body.ts'
+import { isNotModified, type Conditions } from './conditions.ts'
 import { download, type ReadableFile } from './download.ts'
-import { mergePage, toEntry, type FileEntry, type PrefixEntry } from './entries.ts'
+import {
+  mergePage,
+  toEntry,
+  toLocated,
+  type FileEntry,
+  type LocatedFile,
+  type PrefixEntry,
+} from './entries.ts'
+import { reproxyHeadersOf, type ReproxyHeaders } from './headers.ts'
 import type { StorageClient } from './storage.ts'
 import type { Progress } from './tee.ts'
-import type { CallOptions, Key, TrackerApi } from './tracker.ts'
+import type { StoredUpload, UploadTicket } from './ticket.ts'
+import { commitTicket, openTicket } from './tickets.ts'
+import type { CallOptions, Key, TrackerApi } from './tracker-api/index.ts'
 import { upload } from './upload.ts'
 
-export interface PutOptions extends CallOptions {
-  /** Bytes that the body has. Streams of known length go out with it, and are held to it. */
+/** What is said of a file before it is there. */
+export interface FileFields {
+  /** Bytes that it has, and is held to. */
   readonly size?: number | undefined
   readonly contentType?: string | undefined
   /** Replication class; the client's, or `default`. */
@@ -23,6 +36,11 @@ export interface PutOptions extends CallOptions {
    * hosts, `everywhere` with all that the class asks for. The remaining copies follow by themselves.
    */
   readonly durability?: Durability | undefined
+}
+
+export interface PutOptions extends FileFields, CallOptions {
+  /** The body's own, where it has one. */
+  readonly contentType?: string | undefined
   /** SHA-256 in hex that the body must have. */
   readonly sha256?: string | undefined
   /** Told how far the body has got. What it throws fails the put. */
@@ -37,7 +55,7 @@ export interface PutResult extends FileEntry {
   readonly reduced?: string
 }
 
-export interface GetOptions extends CallOptions {
+export interface GetOptions extends CallOptions, Conditions {
   /** First byte to read; 0. */
   readonly start?: number | undefined
   /** Where to stop, exclusive as in `slice`; the end of the file, which it may exceed. */
@@ -53,13 +71,6 @@ export interface ListOptions extends CallOptions {
   readonly after?: Key | undefined
   /** Most entries to yield; all. */
   readonly limit?: number | undefined
-}
-
-/** A file with the URLs of its replicas. */
-export interface LocatedFile extends FileEntry {
-  /** Best replica first. They are signed: whoever has one can read the file until `expiresAt`. */
-  readonly urls: readonly string[]
-  readonly expiresAt: Date
 }
 
 /**
@@ -80,8 +91,13 @@ export interface Files {
    * not_enough_copies.
    */
   put(key: Key, body: PutBody, options?: PutOptions): Promise<PutResult>
-  /** Opens a file for reading. Throws unknown_key, no_replica, bad_args, range_not_satisfiable. */
-  get(key: Key, options?: GetOptions): Promise<ReadableFile>
+  /**
+   * Opens a file for reading. With `ifNoneMatch` or `ifModifiedSince`: undefined when the caller has
+   * this content already. Throws unknown_key, precondition_failed (for `ifMatch`), no_replica,
+   * bad_args, range_not_satisfiable.
+   */
+  get(key: Key, options?: GetOptions & Unconditional): Promise<ReadableFile>
+  get(key: Key, options: GetOptions): Promise<ReadableFile | undefined>
   /** What is known of a file. Throws unknown_key. */
   stat(key: Key, options?: CallOptions): Promise<FileEntry>
   exists(key: Key, options?: CallOptions): Promise<boolean>
@@ -99,6 +115,11 @@ export interface Files {
   /** Throws unknown_key when there is no such file. */
   delete(key: Key, options?: CallOptions): Promise<void>
   /**
+   * Deletes many files, a thousand at a time, however many there are: an array of keys, or a listing.
+   * What it throws leaves some deleted; going on from there is calling it again.
+   */
+  deleteMany(keys: Keys, options?: CallOptions): Promise<DeletedMany>
+  /**
    * Changes class, content type (`null` clears it) or metadata (all of it); the content stays.
    * Throws unknown_key, class_not_found, bad_metadata.
    */
@@ -106,19 +127,37 @@ export interface Files {
   /** Where a file can be read now. Throws unknown_key, no_replica. */
   locate(key: Key, options?: CallOptions): Promise<LocatedFile>
   /**
+   * Where many files can be read, in the order of the keys, fetched a thousand at a time as they are
+   * consumed; undefined for one that is not there, and no URLs while no replica can be read.
+   */
+  locateMany(keys: Keys, options?: CallOptions): AsyncIterable<LocatedFile | undefined>
+  /**
+   * A URL with which anyone can GET the file from a storage node until `expiresAt`. The node says
+   * nothing of its type: for a page, answer through the reproxy. Throws unknown_key, no_replica.
+   */
+  signedGet(key: Key, options?: CallOptions): Promise<SignedGet>
+  /**
+   * Lets somebody else upload the file: `upload` of omgfiles/browser takes what this returns, as JSON,
+   * and gives what `commitPut` takes. It holds for this key and once; what is not committed in time
+   * is deleted. Throws unreg_class, bad_metadata, no_devices.
+   */
+  signedPut(key: Key, options?: FileFields & CallOptions): Promise<UploadTicket>
+  /**
+   * Makes an upload by ticket the content of its key, once the copies of its durability are there.
+   * Called again, it answers the same. Throws bad_args, bad_receipt, no_upload, size_mismatch,
+   * not_enough_copies.
+   */
+  commitPut(
+    stored: Pick<StoredUpload, 'upload' | 'receipt'>,
+    options?: CallOptions,
+  ): Promise<PutResult>
+  /** Gives an upload by ticket up before it expires. One that is gone already is no error. */
+  abandonPut(upload: string, options?: CallOptions): Promise<void>
+  /**
    * The headers with which an application behind the reproxy answers instead of the bytes, such as
    * `reply.headers(await files.reproxyHeaders(key)).send()`. Throws unknown_key, no_replica.
    */
   reproxyHeaders(key: Key, options?: CallOptions): Promise<ReproxyHeaders>
-}
-
-export interface ReproxyHeaders extends Record<string, string> {
-  readonly 'x-reproxy-url': string
-  readonly 'x-reproxy-expected-size': string
-  readonly 'content-type': string
-  /** Strong: another content has another fid. */
-  readonly etag: string
-  readonly 'last-modified': string
 }
 
 export interface FilesOptions {
@@ -130,6 +169,18 @@ export interface FilesOptions {
   readonly durability?: Durability | undefined
 }
 
+/** Without the conditions under which there is nothing to read. */
+interface Unconditional {
+  readonly ifNoneMatch?: undefined
+  readonly ifModifiedSince?: undefined
+}
+
+/** A URL that reads a file. */
+export interface SignedGet {
+  readonly url: string
+  readonly expiresAt: Date
+}
+
 /** Entries asked for at once in a listing. */
 const pageSize = 1000
 
@@ -139,11 +190,32 @@ export function createFiles(options: FilesOptions): Files {
   const ref = (key: Key): { domain: string; key: Key } => ({ domain, key })
 
   async function locate(key: Key, { signal }: CallOptions = {}): Promise<LocatedFile> {
-    const { expiresAt, ...located } = await api.locate(ref(key), { signal })
-    if (located.urls.length === 0) {
-      throw new CodedError('no_replica', `no replica of ${JSON.stringify(located.key)} can be read`)
+    const located = toLocated(await api.locate(ref(key), { signal }))
+    if (located.urls.length === 0) throw unreadable(located.key)
+    return located
+  }
+
+  function fieldsOf(given: FileFields): Omit<OpenUpload, 'key' | 'keyBytes'> {
+    const { size, contentType, metadata } = given
+    const className = given.class ?? options.class
+    const durability = given.durability ?? options.durability
+    return {
+      ...(size !== undefined && { size }),
+      ...(className !== undefined && { class: className }),
+      ...(contentType !== undefined && { contentType }),
+      ...(metadata !== undefined && { metadata }),
+      ...(durability !== undefined && { durability }),
     }
-    return { ...toEntry(located), expiresAt: new Date(expiresAt) }
+  }
+
+  async function get(
+    key: Key,
+    { start = 0, end, verify = true, signal, ...conditions }: GetOptions = {},
+  ): Promise<ReadableFile | undefined> {
+    const locate = (): Promise<Located> => api.locate(ref(key), { signal })
+    const located = await locate()
+    if (isNotModified(located, conditions)) return undefined
+    return await download({ storage, located, locate, start, end, verify, signal, conditions })
   }
 
   async function* list({
@@ -165,24 +237,18 @@ export function createFiles(options: FilesOptions): Files {
   }
 
   return {
-    async put(key, body, put = {}) {
-      const { signal, onProgress, contentType, metadata, size } = put
-      const className = put.class ?? options.class
-      const durability = put.durability ?? options.durability
-      const source = await createSource(body, size)
+    async put(key, body, { sha256, signal, onProgress, ...fields } = {}) {
+      const source = await createSource(body, fields.size)
+      const { size } = source
+      const contentType = fields.contentType ?? source.contentType
       try {
         const committed = await upload({
           api,
           storage,
           file: ref(key),
           source,
-          fields: {
-            ...(className !== undefined && { class: className }),
-            ...(contentType !== undefined && { contentType }),
-            ...(metadata !== undefined && { metadata }),
-            ...(durability !== undefined && { durability }),
-          },
-          sha256: put.sha256?.toLowerCase(),
+          fields: fieldsOf({ ...fields, size, contentType }),
+          sha256: sha256?.toLowerCase(),
           signal,
           onProgress,
         })
@@ -191,15 +257,7 @@ export function createFiles(options: FilesOptions): Files {
         source.discard()
       }
     },
-    get: (key, { start = 0, end, verify = true, signal } = {}) =>
-      download({
-        storage,
-        locate: () => api.locate(ref(key), { signal }),
-        start,
-        end,
-        verify,
-        signal,
-      }),
+    get: get as Files['get'], // without a condition there is always a file
     stat: async (key, { signal } = {}) => toEntry(await api.stat(ref(key), { signal })),
     async exists(key, { signal } = {}) {
       try {
@@ -214,18 +272,24 @@ export function createFiles(options: FilesOptions): Files {
     rename: async (from, to, { signal } = {}) =>
       toEntry(await api.rename(ref(from), to, { signal })),
     delete: (key, { signal } = {}) => api.remove(ref(key), { signal }),
+    deleteMany: (keys, { signal } = {}) => deleteMany(api, domain, { keys, signal }),
     change: async (key, change, { signal } = {}) =>
       toEntry(await api.change(ref(key), change, { signal })),
     locate,
-    async reproxyHeaders(key, { signal } = {}) {
-      const { urls, size, contentType, fid, modifiedAt } = await locate(key, { signal })
-      return {
-        'x-reproxy-url': urls.join(' '),
-        'x-reproxy-expected-size': String(size),
-        'content-type': contentType ?? 'application/octet-stream',
-        etag: `"${fid}"`,
-        'last-modified': modifiedAt.toUTCString(),
-      }
+    locateMany: (keys, { signal } = {}) => locateMany(api, domain, { keys, signal }),
+    async signedGet(key, call) {
+      const { urls, expiresAt, key: name } = await locate(key, call)
+      const [url] = urls
+      if (url === undefined) throw unreadable(name)
+      return { url, expiresAt }
     },
+    signedPut: (key, { signal, ...fields } = {}) =>
+      openTicket(api, ref(key), { fields: fieldsOf(fields), signal }),
+    commitPut: (stored, { signal } = {}) => commitTicket(api, domain, { stored, signal }),
+    abandonPut: (id, { signal } = {}) => api.abandonUpload({ domain, upload: id }, { signal }),
+    reproxyHeaders: async (key, call) => reproxyHeadersOf(await locate(key, call)),
   }
 }
+
+const unreadable = (key: string): CodedError =>
+  new CodedError('no_replica', `no replica of ${JSON.stringify(key)} can be read`)

@@ -23,7 +23,7 @@
 import type { Durability } from '../common/protocol.ts'
 import { createFiles, type Files } from './files.ts'
 import { createStorageClient } from './storage.ts'
-import { createTrackerApi, type TrackerApi } from './tracker.ts'
+import { createTrackerApi, type TrackerApi } from './tracker-api/index.ts'
 
 export interface ClientOptions {
   /** HTTP URLs of the trackers, or of a balancer before them. */
@@ -67,21 +67,27 @@ export function createClient({ trackers, token, budgetMs, ...options }: ClientOp
 
 export { CodedError, isCoded, type ErrorCode } from '../common/errors.ts'
 export type * from '../common/protocol.ts'
+export type * from '../common/upkeep.ts'
+export type * from '../common/batch.ts'
+export type { DeletedMany, Keys } from './batches.ts'
 export type { PutBody } from './body.ts'
+export type { Conditions } from './conditions.ts'
 export type { ReadableFile } from './download.ts'
-export type { FileEntry, PrefixEntry } from './entries.ts'
+export type { FileEntry, LocatedFile, PrefixEntry } from './entries.ts'
 export type {
+  FileFields,
   Files,
   GetOptions,
   ListOptions,
-  LocatedFile,
   PutOptions,
   PutResult,
-  ReproxyHeaders,
+  SignedGet,
 } from './files.ts'
+export type { FileHeaders, ReproxyHeaders } from './headers.ts'
 export type { Range } from './replicas.ts'
 export type { Progress } from './tee.ts'
-export { createTrackerApi } from './tracker.ts'
+export type { StoredUpload, UploadTicket } from './ticket.ts'
+export { createTrackerApi } from './tracker-api/index.ts'
 export type {
   AdminApi,
   CallOptions,
@@ -92,4 +98,7 @@ export type {
   ListQuery,
   TrackerApi,
   TrackerApiOptions,
-} from './tracker.ts'
+  UpkeepApi,
+} from './tracker-api/index.ts'
+export type { BatchApi } from './tracker-api/batch.ts'
+export { answerFile, type FileAnswer, type FileRequest, type Served } from './answer-file.ts'

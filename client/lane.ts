@@ -42,6 +42,7 @@ export function openLane(
   const abort = new AbortController()
   let pull: Pull | undefined
   let state: 'open' | 'ended' | 'failed' = 'open'
+  let given = 0
   let wake = (): void => {}
   let setConnected: (connected: boolean) => void = () => {}
   const connected = new Promise<boolean>(resolve => {
@@ -73,6 +74,8 @@ export function openLane(
 
   const over = storage.put(target.url, body, { size, signal: abort.signal }).then(
     (answer): LaneEnd => {
+      // The node may answer when it has all bytes, before the HTTP client asks what follows them.
+      if (given === size) end()
       if (state === 'ended') return { answer }
       const { host } = target
       return fail(new CodedError('storage_unreachable', `${host} answered before the body's end`))
@@ -86,23 +89,29 @@ export function openLane(
     pulled?.resolve(piece)
   }
 
+  function end(): void {
+    if (state !== 'open') return
+    state = 'ended'
+    settle({ done: true, value: undefined })
+    wake()
+  }
+
   return {
     target,
     connected,
     over,
     isAlive: () => state !== 'failed',
     async ready() {
-      if (pull || state === 'failed') return
+      if (pull || state !== 'open') return
       await new Promise<void>(resolve => {
         wake = resolve
       })
     },
-    give: piece => settle({ done: false, value: piece }),
-    end() {
-      if (state === 'failed') return
-      state = 'ended'
-      settle({ done: true, value: undefined })
+    give(piece) {
+      given += piece.length
+      settle({ done: false, value: piece })
     },
+    end,
     cancel(reason) {
       abort.abort(reason)
       fail(reason)

@@ -3,7 +3,6 @@
  * files, lists of them. Whether a node can is asked of it once and remembered for a minute; what it
  * cannot do is answered as such without being tried.
  */
-import { createInterface } from 'node:readline'
 import type { Dispatcher } from 'undici'
 import { CodedError } from '../common/errors.ts'
 import { readText } from './answers.ts'
@@ -184,13 +183,13 @@ async function* readLines(
   target: Target,
   body: Dispatcher.ResponseData['body'],
 ): AsyncGenerator<StoredFile, void, undefined> {
-  // readline swallows errors of its input.
-  let broken: unknown
-  body.once('error', err => {
+  let broken: unknown = new Error('the list broke off')
+  // It fails once more when it is left in mid-list.
+  body.on('error', err => {
     broken = err
   })
   try {
-    for await (const line of createInterface({ input: body, crlfDelay: Infinity })) {
+    for await (const line of linesOf(body)) {
       const { digest, ...file } = JSON.parse(line) as StoredFile & {
         end?: true
         digest?: string
@@ -198,10 +197,23 @@ async function* readLines(
       if (file.end) return
       yield { ...file, ...(digest !== undefined && { digest: readDigest(digest) }) }
     }
+  } catch (err) {
+    broken = err
   } finally {
     body.destroy()
   }
-  throw unreachable(target, broken ?? new Error('the list broke off'))
+  throw unreachable(target, broken)
+}
+
+/** Complete lines of a text, without their ends. */
+async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string, void, undefined> {
+  let rest = ''
+  const decoder = new TextDecoder()
+  for await (const chunk of body) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
+    rest = lines.pop() ?? ''
+    yield* lines
+  }
 }
 
 function capabilitiesOf(text: string): ReadonlySet<Capability> {

@@ -38,10 +38,18 @@ export async function failure(
   { who }: Target,
   answer: Dispatcher.ResponseData,
 ): Promise<CodedError> {
-  const { code, message } = await readProblem(answer)
-  const fallback = answer.statusCode === 404 ? 'not_found' : 'storage_unreachable'
+  return refusal({ who }, answer.statusCode, await readProblem(answer))
+}
+
+/** The same of an answer that may say why. */
+export function refusal(
+  { who }: Pick<Target, 'who'>,
+  statusCode: number,
+  { code, message }: Partial<Awaited<ReturnType<typeof readProblem>>> = {},
+): CodedError {
+  const fallback = statusCode === 404 ? 'not_found' : 'storage_unreachable'
   const said = message === undefined ? '' : `: ${message}`
-  return new CodedError(code ?? fallback, `${who} answered ${answer.statusCode}${said}`)
+  return new CodedError(code ?? fallback, `${who} answered ${statusCode}${said}`)
 }
 
 /** The error for a request that got no answer. */

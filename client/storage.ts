@@ -17,10 +17,12 @@ import {
   lengthOf,
   parse,
   putAnswer,
-  unreachable,
   type PutAnswer,
+  refusal,
   type Target,
+  unreachable,
 } from './storage-http.ts'
+import { requestHead } from './storage-head.ts'
 import { createWatch } from './watch.ts'
 
 export type { PutAnswer } from './storage-http.ts'
@@ -192,12 +194,10 @@ export function createStorageClient({
 
     async head(url, { signal } = {}) {
       const target = parse(url)
-      // A connection can go on after it: only servers that answer HEAD with a body need a new one.
-      const answer = await send(target, 'HEAD', { signal, reset: false })
-      if (!isSuccess(answer) && answer.statusCode !== 404) throw await failure(target, answer)
-      await answer.body.dump()
-      if (answer.statusCode === 404) return undefined
-      return { size: lengthOf(target, answer.headers['content-length']) }
+      const { statusCode, contentLength } = await requestHead(agent, target, signal)
+      if (statusCode === 404) return undefined
+      if (statusCode < 200 || statusCode > 299) throw refusal(target, statusCode)
+      return { size: lengthOf(target, contentLength) }
     },
 
     async get(url, { offset = 0, length, host, signal } = {}) {

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { CodedError } from '../common/errors.ts'
 import { toBytes, type Source } from './body.ts'
 import { openLane, type Lane, type UploadTarget } from './lane.ts'
+import { openPartLane, partedFrom } from './part-lane.ts'
 import type { Spread } from './spread.ts'
 import type { PutAnswer, StorageClient } from './storage.ts'
 
@@ -86,7 +87,7 @@ async function connect(
     for (;;) {
       const target = signal?.aborted ? undefined : spread.take()
       if (!target) return
-      const lane = openLane(storage, target, source.size)
+      const lane = await open(storage, target, source.size)
       lanes.add(lane)
       if (await lane.connected) {
         connected.push(lane)
@@ -99,6 +100,20 @@ async function connect(
   }
   await Promise.all(Array.from({ length: copies }, fillSlot))
   return connected
+}
+
+/** A large file goes in parts where the node takes them. */
+async function open(
+  storage: StorageClient,
+  target: UploadTarget,
+  size: number | undefined,
+): Promise<Lane> {
+  if (size === undefined || size < partedFrom) return openLane(storage, target, size)
+  // A node that cannot be asked cannot be written to either: that is for the lane to find out.
+  const can = await storage.capabilities(target.url).catch(() => undefined)
+  return can?.has('content-range')
+    ? openPartLane(storage, target, size)
+    : openLane(storage, target, size)
 }
 
 /** Gives the source to all lanes, and ends them. Undefined when none is alive any more. */

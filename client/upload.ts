@@ -12,14 +12,14 @@ import type { UploadTarget } from './lane.ts'
 import { createSpread, type Spread } from './spread.ts'
 import type { PutAnswer, StorageClient } from './storage.ts'
 import { tee, wrongDigest, type Progress } from './tee.ts'
-import type { FileRef, TrackerApi } from './tracker.ts'
+import type { FileRef, TrackerApi } from './tracker-api/index.ts'
 
 export interface UploadOptions {
   readonly api: TrackerApi
   readonly storage: StorageClient
   readonly file: FileRef
   readonly source: Source
-  readonly fields: Omit<OpenUpload, 'key' | 'keyBytes' | 'size'>
+  readonly fields: Omit<OpenUpload, 'key' | 'keyBytes'>
   /** Lower-case hex that the content must have. */
   readonly sha256: string | undefined
   readonly signal: AbortSignal | undefined
@@ -40,7 +40,7 @@ const passing: readonly ErrorCode[] = [
   'not_enough_copies',
 ]
 
-/** How long the caller's error waits for the upload to be given up, in milliseconds. */
+/** How long the caller's error waits for the upload to be opened or given up, in milliseconds. */
 const abandonMs = 1_000
 
 /**
@@ -49,15 +49,12 @@ const abandonMs = 1_000
  * error; storage_unreachable or insufficient_storage when no node took the file.
  */
 export async function upload(options: UploadOptions): Promise<Committed> {
-  const { api, file, source, fields, signal } = options
+  const { api, file, source, signal } = options
   for (let uploads = 1; ; uploads++) {
-    const opened = await api.openUpload(
-      file,
-      { ...fields, ...(source.size !== undefined && { size: source.size }) },
-      { signal },
-    )
+    const opened = await open(options)
     const ref = { domain: file.domain, upload: opened.upload }
     try {
+      signal?.throwIfAborted()
       const commit = await store(opened, options)
       signal?.throwIfAborted()
       return await api.commitUpload(ref, commit)
@@ -70,6 +67,23 @@ export async function upload(options: UploadOptions): Promise<Committed> {
     await sleep(100 * uploads * (0.5 + Math.random()), undefined, signal && { signal }).catch(
       () => {},
     )
+  }
+}
+
+/** Waits a little for the answer after the signal too, so that the upload can be given up. */
+async function open({ api, file, fields, signal }: UploadOptions): Promise<OpenedUpload> {
+  signal?.throwIfAborted()
+  const late = new AbortController()
+  let timer: NodeJS.Timeout | undefined
+  const onAbort = (): void => {
+    timer = setTimeout(() => late.abort(signal?.reason), abandonMs)
+  }
+  signal?.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await api.openUpload(file, fields, { signal: late.signal })
+  } finally {
+    clearTimeout(timer)
+    signal?.removeEventListener('abort', onAbort)
   }
 }
 

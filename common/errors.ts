@@ -28,6 +28,7 @@ const table = {
   version_not_supported: { status: 505 },
   expectation_failed: { status: 417 },
   no_reproxy: { status: 421 },
+  precondition_failed: { status: 412 },
   range_not_satisfiable: { status: 416 },
   method_not_allowed: { status: 405 },
   not_implemented: { status: 501 },
@@ -42,6 +43,7 @@ const table = {
   token_expired: { status: 403 },
   bad_receipt: { status: 403 },
   source_refused: { status: 403 },
+  plugin_aborted: { status: 403 },
   not_regular: { status: 403 },
 
   // Files and uploads.
@@ -110,6 +112,17 @@ const table = {
   invalid_format: { status: 400 },
   token_exists: { status: 409 },
   token_not_found: { status: 404 },
+
+  // Fsck and rebalance.
+  fsck_running: { status: 409 },
+  rebal_running: { status: 409 },
+  no_set_rebal: { status: 409 },
+  bad_rebal_pol: { status: 400 },
+  no_rebal_policy: { status: 409, text: 'No rebalance policy available' },
+  no_rebal_state: { status: 404, text: 'No available rebalance status' },
+  scrub_not_found: { status: 404 },
+  not_draining: { status: 404 },
+  rebal_not_started: { status: 409, text: 'Rebalance not running' },
 
   // Storage nodes and their devices.
   no_such_device: { status: 404 },

@@ -7,6 +7,9 @@ import { CodedError } from './errors.ts'
 /** Longest key over HTTP, in bytes. */
 export const maxKeyBytes = 1024
 
+/** Most keys in one batch. */
+export const maxBatchKeys = 1000
+
 const unreserved = /[A-Za-z0-9\-_.~!$'()*,;:@]/
 
 const encoded = Array.from({ length: 256 }, (_, byte) => {

@@ -201,11 +201,24 @@ export const ChangeClass = Type.Object(Type.Partial(Type.Object(classFields)).pr
 })
 export type ChangeClass = Type.Static<typeof ChangeClass>
 
-export const DomainInfo = Type.Object({ name: Type.String(), classes: Type.Array(ClassInfo) })
+const trashSeconds = Type.Integer({
+  minimum: 0,
+  maximum: 366 * 86400,
+  description: 'how long deleted files can be had back; 0: not at all',
+})
+
+export const DomainInfo = Type.Object({
+  name: Type.String(),
+  classes: Type.Array(ClassInfo),
+  trashSeconds,
+})
 export type DomainInfo = Type.Static<typeof DomainInfo>
 
 export const NewDomain = Type.Object({ name: Name }, closed)
 export type NewDomain = Type.Static<typeof NewDomain>
+
+export const ChangeDomain = Type.Object({ trashSeconds }, closed)
+export type ChangeDomain = Type.Static<typeof ChangeDomain>
 
 export const HostStatus = Type.Union([
   Type.Literal('alive'),
@@ -284,6 +297,10 @@ export const DeviceInfo = Type.Object({
     Type.Literal('unreachable'),
     Type.Literal('unknown'),
   ]),
+  lost: Type.Boolean({ description: 'away for so long that its copies do not count' }),
+  problem: Type.Optional(
+    Type.String({ description: 'why it is not as it should be, as a sentence' }),
+  ),
 })
 export type DeviceInfo = Type.Static<typeof DeviceInfo>
 
@@ -350,6 +367,28 @@ const Queue = Type.Object({
   lastError: Type.Optional(Type.String()),
 })
 
+export const HealingStatus = Type.Object({
+  lost: Type.Array(
+    Type.Object({
+      devid: Type.Integer(),
+      host: Type.String(),
+      since: Type.String({ format: 'date-time' }),
+    }),
+    { description: 'devices whose files are copied anew' },
+  ),
+  waiting: Type.Optional(
+    Type.Object(
+      { devids: Type.Array(Type.Integer()), why: Type.String() },
+      { description: 'devices that are away for as long, and are not treated as lost yet' },
+    ),
+  ),
+  files: Type.Integer({ description: 'files that still have to be looked at or copied' }),
+  secondsToSafe: Type.Union([Type.Integer(), Type.Null()], {
+    description: 'until that is done, as fast as it went so far; null: not known yet',
+  }),
+})
+export type HealingStatus = Type.Static<typeof HealingStatus>
+
 export const ClusterStatus = Type.Object({
   version: Type.String(),
   hosts: Type.Array(HostInfo),
@@ -357,6 +396,7 @@ export const ClusterStatus = Type.Object({
   files: Type.Integer({ description: 'exact for few, an estimate for many' }),
   openUploads: Type.Integer(),
   queues: Type.Object({ replicate: Queue, delete: Queue }),
+  healing: HealingStatus,
 })
 export type ClusterStatus = Type.Static<typeof ClusterStatus>
 

@@ -4,7 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { createTrackerApi } from '../client/tracker.ts'
+import { createTrackerApi } from '../client/tracker-api/index.ts'
 import { ConfigError } from '../common/config.ts'
 import { createLogger, type LogLevel, type Logger } from '../common/log.ts'
 import { hostSecret } from '../common/signing.ts'

@@ -24,6 +24,25 @@ export const TrackerConfig = Type.Object({
       'addresses that may use the line protocol: ADDRESS or ADDRESS/BITS, comma-separated',
     default: '',
   }),
+  wireMaxConnections: Type.Integer({
+    description: 'connections to the line protocol at once; more are closed unanswered',
+    default: 4096,
+    minimum: 1,
+  }),
+  wireMaxConnectionsPerAddress: Type.Integer({
+    description: 'of them, those from one address',
+    default: 1024,
+    minimum: 1,
+  }),
+  noJobMaster: Type.Boolean({
+    description: 'start with the jobs delete, fsck and replicate left to other trackers',
+    default: false,
+  }),
+  plugins: Type.String({
+    description: 'modules to load, by their paths from the working directory, comma-separated',
+    default: '',
+    env: 'OMG_PLUGINS',
+  }),
   secret: Type.String({
     description: 'the cluster secret, 32 bytes or more, from which the keys of all nodes follow',
     secret: true,

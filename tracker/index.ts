@@ -3,7 +3,6 @@
  * state) and the work on the replicas: replication, deletion, looking after devices. It promises
  * that what it acknowledged is committed, and that any number of trackers on one database are equal.
  */
-import { setMaxListeners } from 'node:events'
 import type { FastifyInstance } from 'fastify'
 import { createStorageClient } from '../client/storage.ts'
 import { checkSecret, formatAddress, parseAddress } from '../common/config.ts'
@@ -15,29 +14,35 @@ import { createReplicaUrls } from './cluster/urls.ts'
 import { hashToken } from './commands/tokens.ts'
 import type { TrackerConfig } from './config.ts'
 import { createHttpFront } from './http/server.ts'
-import { createBatcher } from './store/batch.ts'
+import { createInnerHooks, type InnerHooks } from './plugins/inner-hooks.ts'
+import { loadPlugins } from './plugins/load.ts'
 import { openDb, type DbPool } from './store/db.ts'
 import { createFidAllocator } from './store/fids.ts'
-import { createFileFinder } from './store/files.ts'
 import { migrate } from './store/migrate.ts'
+import { createNames } from './store/names.ts'
 import { putAdminToken } from './store/tokens.ts'
-import {
-  commitKeys,
-  commitUploads,
-  insertUploads,
-  type Commit,
-  type NewUpload,
-} from './store/uploads.ts'
 import { createWireHandler } from './wire/commands/index.ts'
-import { createWireServer } from './wire/server.ts'
+import { createConsole } from './wire/console/console.ts'
+import { Queries } from './wire/console/queries.ts'
+import { Watchers } from './wire/console/watchers.ts'
+import { withPlugins } from './wire/plugins.ts'
+import { createWireServer, type WireServerOptions } from './wire/server.ts'
 import { createDeleteWorker } from './workers/delete.ts'
 import { createExpireWorker } from './workers/expire.ts'
-import { startLoop, type Loop } from './workers/loop.ts'
+import { createFsckWorker } from './workers/fsck.ts'
+import { createJobs } from './workers/jobs.ts'
 import { createMonitor } from './workers/monitor.ts'
+import { createReaper } from './workers/reaper.ts'
+import { createRebalanceWorker } from './workers/rebalance.ts'
 import { createRefreshWorker } from './workers/refresh.ts'
 import { createReplicateWorker } from './workers/replicate.ts'
+import { createReviewWorker } from './workers/review.ts'
+import { createScrubWorker } from './workers/scrub.ts'
+import { createSweepWorker } from './workers/sweep.ts'
+import { createUpkeepWorker } from './workers/upkeep.ts'
 
 export type { TrackerConfig } from './config.ts'
+export type * from './plugins/plugin.ts'
 
 /** Listens as `http` and as `wire`. */
 export type Tracker = Daemon
@@ -45,17 +50,26 @@ export type Tracker = Daemon
 /** Database connections for commands and workers; for the rows that may be lost. */
 const connections = { flushed: 12, lazy: 4 }
 
-/** Most opens, or commits, in one statement; statements under way at once. */
-const batches = { limit: 100, parallel: 2 }
+/** Entries of a comma-separated setting. */
+const listOf = (setting: string): string[] =>
+  setting
+    .split(',')
+    .map(entry => entry.trim())
+    .filter(entry => entry !== '')
 
-/** Creates a tracker. Throws ConfigError for addresses or secrets that cannot be used. */
-export function createTracker(config: TrackerConfig, log: Logger): Tracker {
+/**
+ * Creates a tracker. Throws ConfigError for addresses or secrets that cannot be used; its `start`
+ * throws one for plugins.
+ */
+export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker {
   const httpListen = parseAddress('--http-listen', config.httpListen)
   const wireListen = parseAddress('--wire-listen', config.wireListen)
   checkSecret('--secret-file', config.secret)
   if (config.previousSecret) checkSecret('--previous-secret-file', config.previousSecret)
   if (config.adminToken) checkSecret('--admin-token-file', config.adminToken)
 
+  const watchers = new Watchers()
+  const log = watchers.tap(plainLog)
   // Without the error itself: pg hangs its whole client on it.
   const onError = (err: Error): void =>
     log.warn({ reason: err.message }, 'idle database connection lost')
@@ -66,55 +80,77 @@ export function createTracker(config: TrackerConfig, log: Logger): Tracker {
   const cluster = new ClusterState(db)
   const storage = createStorageClient()
   const previous = config.previousSecret ? [config.previousSecret] : []
-  const loops = new Map<string, Loop>()
-  const stop = new AbortController()
-  // Every request that a worker has under way listens to it.
-  setMaxListeners(0, stop.signal)
+  const queries = new Queries()
+  const jobs = createJobs({
+    log,
+    jobMaster: !config.noJobMaster,
+    onQueryWorkers: count => {
+      queries.workers = count
+    },
+  })
+  let hooks: InnerHooks | undefined
 
   const base = {
     db,
     cluster,
     fids: createFidAllocator(db),
-    findFile: createFileFinder(db),
-    insertUpload: createBatcher({
-      ...batches,
-      run: (uploads: readonly NewUpload[]) => insertUploads(lazyDb, uploads),
-    }),
-    commitUpload: createBatcher({
-      ...batches,
-      keysOf: commitKeys,
-      run: (commits: readonly Commit[]) => commitUploads(db, commits),
-    }),
+    names: createNames(db, lazyDb),
     urls: createReplicaUrls(cluster, [config.secret, ...previous]),
     storage,
     open: config.open,
     random: Math.random,
+    wake: (worker: string) => jobs.wake(worker),
     log,
   }
   const monitor = createMonitor(base, log.child({ worker: 'monitor' }))
   const ctx: Context = {
     ...base,
-    wake: worker => loops.get(worker)?.wake(),
     monitorRound: () => monitor.round(),
+    get hooks() {
+      return hooks
+    },
   }
+  let handle: WireServerOptions['handle'] = createWireHandler(ctx)
+  let shutDown = (): void => {}
   const wire = createWireServer({
     listen: wireListen,
-    handle: createWireHandler(ctx),
-    allow: config.wireAllow.split(',').filter(entry => entry !== ''),
+    handle: request => handle(request),
+    console: createConsole({ jobs, queries, watchers, shutDown: () => shutDown() }),
+    queries,
+    allow: listOf(config.wireAllow),
+    maxConnections: config.wireMaxConnections,
+    maxConnectionsPerAddress: config.wireMaxConnectionsPerAddress,
     log: log.child({ front: 'wire' }),
   })
   let http: FastifyInstance | undefined
   let closing: Promise<void> | undefined
 
   const close = async (): Promise<void> => {
-    stop.abort()
-    await Promise.all([http?.close(), wire.close()])
-    await Promise.all([...loops.values()].map(loop => loop.done))
+    const idle = jobs.close()
+    await Promise.all([http?.close(), wire.close(), idle])
     await storage.close()
     await Promise.all([db.close(), lazyDb.close()])
   }
+  const ending = new Promise<string>(resolve => {
+    shutDown = () => {
+      // After the answer to it has left.
+      setImmediate(() => {
+        closing ??= close()
+        closing.catch((err: unknown) => log.error({ err }, 'close failed'))
+        resolve('told so on the console')
+      })
+    }
+  })
   return {
+    ending,
     async start() {
+      const paths = listOf(config.plugins)
+      if (paths.length > 0) {
+        const plugins = await loadPlugins(paths)
+        cluster.policies = plugins.policies
+        hooks = createInnerHooks(plugins.hooks, cluster)
+        handle = withPlugins(ctx, { plugins, inner: hooks, handle })
+      }
       await migrate(db)
       if (config.adminToken) await putAdminToken(db, 'admin', hashToken(config.adminToken))
       await cluster.refresh()
@@ -124,12 +160,17 @@ export function createTracker(config: TrackerConfig, log: Logger): Tracker {
         monitor,
         createRefreshWorker(ctx),
         createReplicateWorker(ctx),
+        createReviewWorker(ctx),
         createDeleteWorker(ctx),
         createExpireWorker(ctx),
+        createFsckWorker(ctx),
+        createReaper(ctx),
+        createRebalanceWorker(ctx),
+        createUpkeepWorker(ctx),
+        createScrubWorker(ctx),
+        createSweepWorker(ctx),
       ]
-      for (const worker of workers) {
-        loops.set(worker.name, startLoop(worker, { signal: stop.signal, log }))
-      }
+      for (const worker of workers) jobs.add(worker)
       http = await createHttpFront(ctx)
       await http.listen({ host: httpListen.host, port: httpListen.port, backlog: 1024 })
       await wire.start()

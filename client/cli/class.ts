@@ -1,10 +1,12 @@
 /** `omg class`: how the files of a domain are kept. */
 import type { Command } from 'commander'
+import { CodedError } from '../../common/errors.ts'
 import type { ChangeClass, ClassInfo } from '../../common/protocol.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
+import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatTable, printable } from './text.ts'
+import { printable, type Column } from './text.ts'
 
 interface Options extends ConnectionOptions, ChangeClass {}
 
@@ -15,7 +17,14 @@ export function addClass(program: Command, cli: Cli): void {
     .alias('classes')
     .description('how the files of a domain are kept')
 
-  const list = cli.online(group, 'list', 'show those of a domain, or all').alias('ls')
+  const list = cli
+    .online(
+      group,
+      'list',
+      'show those of a domain, or all',
+      'an array of ClassInfo; of all domains, of DomainInfo',
+    )
+    .alias('ls')
   list.argument('[DOMAIN]')
   list.action((domain: string | undefined, options: ConnectionOptions) =>
     cli.run(list, options, async ({ api, signal, out, json }) => {
@@ -25,11 +34,11 @@ export function addClass(program: Command, cli: Cli): void {
           : [{ name: domain, classes: await api.listClasses(domain, { signal }) }]
       if (json) return out.json(domain === undefined ? domains : domains[0]?.classes)
       const rows = domains.flatMap(({ name, classes }) => classes.map(one => rowOf(name, one)))
-      await out.write(classTable(rows))
+      await out.table(columns, rows)
     }),
   )
 
-  const add = withFields(cli.online(group, 'add', 'create one'))
+  const add = withFields(cli.online(group, 'add', 'create one', 'the ClassInfo'))
   add.action((domain: string, name: string, options: Options) =>
     cli.run(add, options, async session => {
       const { api, signal } = session
@@ -38,7 +47,7 @@ export function addClass(program: Command, cli: Cli): void {
     }),
   )
 
-  const modify = withFields(cli.online(group, 'modify', 'change what is named'))
+  const modify = withFields(cli.online(group, 'modify', 'change what is named', 'the ClassInfo'))
   modify.action((domain: string, name: string, options: Options) =>
     cli.run(modify, options, async session => {
       const change = fieldsOf(options)
@@ -48,13 +57,25 @@ export function addClass(program: Command, cli: Cli): void {
     }),
   )
 
-  const remove = cli
-    .online(group, 'delete', 'remove one that no file has')
+  const remove = destroys(
+    cli.online(group, 'delete', 'remove one that no file has', '{ domain, name }'),
+  )
     .alias('rm')
     .argument('<DOMAIN>')
     .argument('<CLASS>')
-  remove.action((domain: string, name: string, options: ConnectionOptions) =>
-    cli.run(remove, options, async ({ api, signal, out, json }) => {
+  remove.action((domain: string, name: string, options: DestructiveOptions) =>
+    cli.run(remove, options, async session => {
+      const { api, signal, out, json } = session
+      if (options.dryRun) {
+        const there = (await api.listClasses(domain, { signal })).some(one => one.name === name)
+        if (!there) throw new CodedError('class_not_found', `no class ${name} in ${domain}`)
+        await mayDestroy(
+          `delete class ${printable(name)} of ${printable(domain)}`,
+          options,
+          session,
+        )
+        return
+      }
       await api.deleteClass({ domain, name }, { signal })
       if (json) await out.json({ domain, name })
       else await out.write(`${printable(domain)} ${printable(name)}  deleted\n`)
@@ -81,7 +102,7 @@ const fieldsOf = ({ mindevcount, replpolicy, hashtype, ackCopies }: Options): Ch
 
 async function show(domain: string, info: ClassInfo, { out, json }: Session): Promise<void> {
   if (json) await out.json(info)
-  else await out.write(classTable([rowOf(domain, info)]))
+  else await out.table(columns, [rowOf(domain, info)])
 }
 
 const rowOf = (
@@ -89,15 +110,11 @@ const rowOf = (
   { name, mindevcount, replpolicy, hashtype, ackCopies }: ClassInfo,
 ): string[] => [domain, name, String(mindevcount), replpolicy, hashtype, String(ackCopies)]
 
-const classTable = (rows: readonly string[][]): string =>
-  formatTable(
-    [
-      { title: 'DOMAIN' },
-      { title: 'CLASS' },
-      { title: 'COPIES', right: true },
-      { title: 'POLICY' },
-      { title: 'CHECKSUM' },
-      { title: 'ACK', right: true },
-    ],
-    rows,
-  )
+const columns: readonly Column[] = [
+  { title: 'DOMAIN', shrink: true },
+  { title: 'CLASS', shrink: true },
+  { title: 'COPIES', right: true },
+  { title: 'POLICY', shrink: true },
+  { title: 'CHECKSUM' },
+  { title: 'ACK', right: true },
+]

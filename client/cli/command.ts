@@ -1,7 +1,7 @@
 /** What all commands have in common: how they are declared, how they complain, how they connect. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UsageError } from './failure.ts'
-import { createOutput } from './output.ts'
+import { createOutput, type Output } from './output.ts'
 import { withSession, type ConnectionOptions, type Host, type Session } from './session.ts'
 
 /** A command line parser that throws CommandLineError where commander would end the process. */
@@ -44,30 +44,49 @@ export const usageOf = (command: Command): string =>
 /** Declares commands and runs them. */
 export interface Cli {
   readonly host: Host
-  /** Adds a command that talks to trackers, with the options that all of those have. */
-  online(parent: Command, nameAndArgs: string, description: string): Command
+  /**
+   * Adds a command that talks to trackers, with the options that all of those have. `json` says what
+   * it prints with `--json`: `one FileInfo a line`; undefined where it cannot.
+   */
+  online(parent: Command, name: string, description: string, json: string | undefined): Command
   /** Runs the action of such a command. */
   run(
     command: Command,
     options: ConnectionOptions,
     work: (session: Session) => Promise<void>,
   ): Promise<void>
+  /** What the command says, for one that needs no tracker. */
+  output(command: Command): Output
 }
 
 /** Adds the options that say which trackers are asked, and with which token. */
 export function addConnectionOptions(command: Command): Command {
   return command
-    .option('--json', 'print what the API answers, one JSON document a line')
-    .option('--trackers <URL,…>', 'trackers to ask (or OMG_TRACKERS; else http://127.0.0.1:7002)')
-    .option('--token-file <FILE>', 'file with the API token (or OMG_TOKEN; else data/admin-token)')
+    .option('--json', 'print JSON, one document a line')
+    .option('--trackers <URL,…>', 'trackers to ask (OMG_TRACKERS; else http://127.0.0.1:7002)')
+    .option('--token-file <FILE>', 'file with the API token (OMG_TOKEN; else data/admin-token)')
+    .option('--profile <NAME>', 'trackers and token that omg login has saved (OMG_PROFILE)')
 }
+
+const jsonAnswers = new WeakMap<Command, string>()
+
+/** Notes, for help and reference, what a command prints with `--json`. */
+export function withJson(command: Command, json: string): Command {
+  jsonAnswers.set(command, json)
+  return command.addHelpText('after', `\nWith --json: ${json}`)
+}
+
+/** What a command prints with `--json`, as a phrase; undefined when nothing was noted. */
+export const jsonAnswerOf = (command: Command): string | undefined => jsonAnswers.get(command)
 
 /** Creates the means for the commands below `program`. */
 export function createCli(host: Host, program: Command): Cli {
   return {
     host,
-    online: (parent, nameAndArgs, description) =>
-      addConnectionOptions(parent.command(nameAndArgs).description(description)),
+    online(parent, name, description, json) {
+      const command = addConnectionOptions(parent.command(name).description(description))
+      return json === undefined ? command : withJson(command, json)
+    },
     run: (command, options, work) =>
       withSession(
         {
@@ -77,6 +96,7 @@ export function createCli(host: Host, program: Command): Cli {
         },
         work,
       ),
+    output: command => createOutput(pathOf(command), host),
   }
 }
 

@@ -1,35 +1,45 @@
-/** Asking before something is done that cannot be undone. */
-import { createInterface } from 'node:readline'
+/** What cannot be undone: asked before, or only rehearsed. */
+import type { Command } from 'commander'
 import { CommandFailure, UsageError } from './failure.ts'
-import type { Session } from './session.ts'
+import { readAnswer } from './prompt.ts'
+import type { ConnectionOptions, Session } from './session.ts'
+
+/** Options of a command that destroys something. */
+export interface DestructiveOptions extends ConnectionOptions {
+  readonly yes?: boolean
+  readonly dryRun?: boolean
+}
+
+/** Adds those options. */
+export function destroys(command: Command): Command {
+  return command.option('--yes', 'do not ask').option('--dry-run', 'only say what would be done')
+}
 
 /**
- * Resolves when it may be done: `yes` was given, or the person at the terminal says so. Throws
- * UsageError where there is neither, CommandFailure when the answer is no.
+ * True when `what` (as in "really …?") may be done: `--yes` was given, or the person at the terminal
+ * says so. False with `--dry-run`, after that has been said. Throws UsageError where nobody can be
+ * asked, CommandFailure when the answer is no.
  */
-export async function confirm(
-  { host, signal }: Pick<Session, 'host' | 'signal'>,
-  {
-    what,
-    yes = false,
-  }: { /** As in "really …?" */ readonly what: string; readonly yes?: boolean | undefined },
-): Promise<void> {
-  if (yes) return
+export async function mayDestroy(
+  what: string,
+  { yes = false, dryRun = false }: DestructiveOptions,
+  session: Session,
+): Promise<boolean> {
+  const { out, json } = session
+  if (dryRun) {
+    if (json) await out.json({ dryRun: true, would: what })
+    else await out.write(`would ${what}\n`)
+    return false
+  }
+  if (!yes) await ask(what, session)
+  return true
+}
+
+async function ask(what: string, { host, signal }: Session): Promise<void> {
   const { stdin, stderr } = host
   if (!stdin.isTTY || !stderr.isTTY) {
     throw new UsageError(`without a terminal it needs --yes to ${what}`)
   }
-  stderr.write(`Really ${what}? [y/N] `)
-  // Not as a terminal: the terminal itself does the editing then, and Ctrl-C is a signal.
-  const lines = createInterface({ input: stdin, terminal: false })
-  const close = (): void => lines.close()
-  signal.addEventListener('abort', close, { once: true })
-  const answer = await new Promise<string>(resolve => {
-    lines.once('line', resolve)
-    lines.once('close', () => resolve(''))
-  })
-  signal.removeEventListener('abort', close)
-  close()
-  signal.throwIfAborted()
-  if (!/^y(es)?$/i.test(answer.trim())) throw new CommandFailure('not confirmed, nothing was done')
+  const answer = await readAnswer(`Really ${what}? [y/N] `, { host, signal })
+  if (!/^y(es)?$/i.test(answer)) throw new CommandFailure('not confirmed, nothing was done')
 }

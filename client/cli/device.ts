@@ -1,34 +1,71 @@
 /** `omg device`: the disks of the hosts. */
 import type { Command } from 'commander'
+import { CodedError } from '../../common/errors.ts'
 import type { ChangeDevice, DeviceInfo, DeviceStatus } from '../../common/protocol.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
-import { confirm } from './confirm.ts'
+import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { CommandFailure, UsageError } from './failure.ts'
+import type { Output } from './output.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, formatTable } from './text.ts'
+import { formatBytes } from './text.ts'
 
 const statuses: readonly DeviceStatus[] = ['alive', 'readonly', 'drain', 'down', 'dead']
 
-interface Options extends ConnectionOptions {
+interface Options extends DestructiveOptions {
   readonly status?: DeviceStatus
   readonly weight?: number
-  readonly yes?: boolean
 }
 
 /** Adds the commands. Where a device is named its host may stand before it, as in `mogadm`. */
 export function addDevice(program: Command, cli: Cli): void {
   const group = program.command('device').alias('devices').description('the disks of the hosts')
 
-  const list = cli.online(group, 'list', 'show them').alias('ls')
-  list.action((options: ConnectionOptions) =>
+  const list = cli
+    .online(group, 'list', 'show them', 'an array of DeviceInfo')
+    .alias('ls')
+    .option('--host <NAME>', 'only those of one host')
+  list.action((options: ConnectionOptions & { readonly host?: string }) =>
     cli.run(list, options, async ({ api, signal, out, json }) => {
-      const devices = await api.listDevices({ signal })
+      const all = await api.listDevices({ signal })
+      const { host } = options
+      const devices = host === undefined ? all : all.filter(device => device.host === host)
       if (json) await out.json(devices)
-      else await out.write(deviceTable(devices))
+      else await writeDevices(devices, out)
     }),
   )
 
-  const add = withFields(cli.online(group, 'add', 'register one, by the number in its name: dev5'))
+  const summary = cli.online(
+    group,
+    'summary',
+    'show how full the hosts are',
+    'an array of { host, devices, usedBytes, totalBytes }',
+  )
+  summary.action((options: ConnectionOptions) =>
+    cli.run(summary, options, async ({ api, signal, out, json }) => {
+      const rows = summarize(await api.listDevices({ signal }))
+      if (json) await out.json(rows)
+      else await writeSummary(rows, out)
+    }),
+  )
+
+  const next = cli.online(
+    group,
+    'next',
+    'print a number that no device has had, for a new one',
+    '{ devid }',
+  )
+  next.action((options: ConnectionOptions) =>
+    cli.run(next, options, async ({ api, signal, out, json }) => {
+      const devices = await api.listDevices({ signal })
+      const devid = devices.reduce((highest, one) => Math.max(highest, one.devid), 0) + 1
+      if (json) await out.json({ devid })
+      else await out.write(`${devid}\n`)
+    }),
+  )
+
+  const add = withFields(
+    cli.online(group, 'add', 'register one, by the number in its name: dev5', 'the DeviceInfo'),
+  )
     .argument('<HOST>')
     .argument('<DEVID>')
   add.action((host: string, id: string, options: Options) =>
@@ -38,28 +75,29 @@ export function addDevice(program: Command, cli: Cli): void {
     }),
   )
 
-  const mark = cli
-    .online(group, 'mark', `change the status: ${statuses.join(', ')}`)
+  const mark = destroys(
+    cli.online(group, 'mark', `change the status: ${statuses.join(', ')}`, 'the DeviceInfo'),
+  )
     .usage('[options] [HOST] DEVID STATUS')
     .argument('<word...>')
-    .option('--yes', 'do not ask')
   mark.action((words: string[], options: Options) =>
     cli.run(mark, options, async session => {
       const status = statuses.find(one => one === words.at(-1))
       if (!status) throw new UsageError(`the status is one of ${statuses.join(', ')}`)
-      await change({ words: words.slice(0, -1), change: { status }, yes: options.yes }, session)
+      await change({ words: words.slice(0, -1), change: { status }, options }, session)
     }),
   )
 
-  const modify = withFields(cli.online(group, 'modify', 'change what is named'))
+  const modify = destroys(
+    withFields(cli.online(group, 'modify', 'change what is named', 'the DeviceInfo')),
+  )
     .usage('[options] [HOST] DEVID')
     .argument('<word...>')
-    .option('--yes', 'do not ask')
   modify.action((words: string[], options: Options) =>
     cli.run(modify, options, async session => {
       const wanted = changeOf(options)
       if (Object.keys(wanted).length === 0) throw new UsageError('name what to change')
-      await change({ words, change: wanted, yes: options.yes }, session)
+      await change({ words, change: wanted, options }, session)
     }),
   )
 }
@@ -85,37 +123,40 @@ async function change(
   {
     words,
     change: wanted,
-    yes,
-  }: { words: readonly string[]; change: ChangeDevice; yes: boolean | undefined },
+    options,
+  }: { words: readonly string[]; change: ChangeDevice; options: DestructiveOptions },
   session: Session,
 ): Promise<void> {
   const [id, host] = words.toReversed()
   if (id === undefined || words.length > 2) throw new UsageError('name one device')
   const devid = parseDevid(id)
-  if (wanted.status === 'dead') {
-    await confirm(session, { what: `give up all copies on dev${devid}`, yes })
-  }
   const { api, signal } = session
-  if (host !== undefined) {
+  const fatal = wanted.status === 'dead'
+  const what = fatal ? `give up all copies on dev${devid}` : `change dev${devid}`
+  if (fatal && !options.dryRun && !(await mayDestroy(what, options, session))) return
+  if (host !== undefined || options.dryRun) {
     const found = (await api.listDevices({ signal })).find(device => device.devid === devid)
-    if (found && found.host !== host) {
+    if (!found) throw new CodedError('no_device', `no device ${devid}`)
+    if (host !== undefined && found.host !== host) {
       throw new CommandFailure(`dev${devid} is in ${found.host}, not in ${host}`)
     }
   }
+  if (options.dryRun && !(await mayDestroy(what, options, session))) return
   await show(await api.changeDevice(devid, wanted, { signal }), session)
 }
 
 async function show(device: DeviceInfo, { out, json }: Session): Promise<void> {
   if (json) await out.json(device)
-  else await out.write(deviceTable([device]))
+  else await writeDevices([device], out)
 }
 
-function deviceTable(devices: readonly DeviceInfo[]): string {
-  const size = (bytes: number | null): string => (bytes === null ? '-' : formatBytes(bytes))
-  return formatTable(
+const sizeText = (bytes: number | null): string => (bytes === null ? '-' : formatBytes(bytes))
+
+function writeDevices(devices: readonly DeviceInfo[], out: Output): Promise<void> {
+  return out.table(
     [
       { title: 'DEVICE' },
-      { title: 'HOST' },
+      { title: 'HOST', shrink: true },
       { title: 'STATUS' },
       { title: 'SEEN' },
       { title: 'WEIGHT', right: true },
@@ -129,9 +170,53 @@ function deviceTable(devices: readonly DeviceInfo[]): string {
       status,
       observed,
       String(weight),
-      size(usedBytes),
-      size(totalBytes === null || usedBytes === null ? null : totalBytes - usedBytes),
-      size(totalBytes),
+      sizeText(usedBytes),
+      sizeText(totalBytes === null || usedBytes === null ? null : totalBytes - usedBytes),
+      sizeText(totalBytes),
+    ]),
+  )
+}
+
+interface HostSummary {
+  readonly host: string
+  readonly devices: number
+  readonly usedBytes: number
+  readonly totalBytes: number
+}
+
+/** Sums by host, over the devices that are in use and have reported. */
+function summarize(devices: readonly DeviceInfo[]): HostSummary[] {
+  const byHost = new Map<string, HostSummary>()
+  for (const { host, status, usedBytes, totalBytes } of devices) {
+    if (status === 'down' || status === 'dead') continue
+    const sum = byHost.get(host) ?? { host, devices: 0, usedBytes: 0, totalBytes: 0 }
+    byHost.set(host, {
+      host,
+      devices: sum.devices + 1,
+      usedBytes: sum.usedBytes + (usedBytes ?? 0),
+      totalBytes: sum.totalBytes + (totalBytes ?? 0),
+    })
+  }
+  return [...byHost.values()]
+}
+
+function writeSummary(rows: readonly HostSummary[], out: Output): Promise<void> {
+  return out.table(
+    [
+      { title: 'HOST', shrink: true },
+      { title: 'DEVICES', right: true },
+      { title: 'USED', right: true },
+      { title: 'FREE', right: true },
+      { title: 'SIZE', right: true },
+      { title: 'FULL', right: true },
+    ],
+    rows.map(({ host, devices, usedBytes, totalBytes }) => [
+      host,
+      String(devices),
+      formatBytes(usedBytes),
+      formatBytes(totalBytes - usedBytes),
+      formatBytes(totalBytes),
+      totalBytes === 0 ? '-' : `${Math.round((100 * usedBytes) / totalBytes)}%`,
     ]),
   )
 }

@@ -3,14 +3,19 @@ import { getSystemErrorMap } from 'node:util'
 import { ConfigError } from '../../common/address.ts'
 import { isCoded, type ErrorCode } from '../../common/errors.ts'
 
+/** The exit statuses and what they mean. */
+export const exitStatuses: readonly (readonly [status: string, meaning: string])[] = [
+  ['0', 'done; also when whoever reads the output has had enough'],
+  ['1', 'failed, or something is wrong; one line on standard error says what'],
+  ['2', 'the command line cannot be used; nothing was sent'],
+  ['3', 'what was named does not exist: key, domain, class, host, device, token'],
+  ['130', 'interrupted, nothing is half done (129: hang-up, 143: terminated)'],
+]
+
 /** What every `--help` ends with. */
-export const exitStatusHelp = `
-Exit status:
-  0    done; also when whoever reads the output has had enough
-  1    failed, one line on standard error says why; status: something is down
-  2    the command line cannot be used; nothing was sent
-  3    what was named does not exist: key, domain, class, host, device, token
-  130  interrupted, nothing is half done (129: hang-up, 143: terminated)`
+export const exitStatusHelp = `\nExit status:\n${exitStatuses
+  .map(([status, meaning]) => `  ${status.padEnd(5)}${meaning}`)
+  .join('\n')}`
 
 /** A command line that cannot be used. Thrown before anything is sent. */
 export class UsageError extends Error {
@@ -81,6 +86,15 @@ const hints: Partial<Record<ErrorCode, string>> = {
   domain_has_files: 'omg rm --recursive DOMAIN: deletes them',
   domain_has_classes: 'omg class delete them first',
   state_too_high: 'mark it down first',
+  class_has_files: 'omg ls -l -r shows which files have it, omg set --class changes it',
+  host_not_empty: 'mark its devices dead first; omg host mark NAME dead keeps the name',
+  fsck_running: 'omg fsck stop ends it',
+  rebal_running: 'omg rebalance stop ends it',
+  no_rebal_policy: 'omg rebalance policy from_devices=… sets one',
+  bad_rebal_pol: 'for example omg rebalance policy from_devices=1 limit_by=size limit=10g',
+  rebal_not_started: 'omg rebalance start begins it',
+  not_writable: 'docs/operating.md lists the settings',
+  database_unavailable: 'omg doctor looks at trackers and database',
   no_devices: 'omg status shows which devices take files',
   no_replica: 'omg status shows what is down',
   insufficient_storage: 'omg status shows how full the devices are',

@@ -1,47 +1,54 @@
 /** `omg get` and `omg cat`: files of the cluster onto this machine. */
-import { randomUUID } from 'node:crypto'
-import { createWriteStream } from 'node:fs'
-import { lstat, rename, rm, stat } from 'node:fs/promises'
+import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
-import type { ReadableFile } from '../download.ts'
-import { lastPart, parseFile } from './address.ts'
+import { isFolder, lastPart, parseAddress, parseFile } from './address.ts'
 import type { Cli } from './command.ts'
-import { CommandFailure, UsageError } from './failure.ts'
+import { fetchAll } from './download-files.ts'
+import { UsageError } from './failure.ts'
 import { fileToJson } from './output.ts'
-import { createMeter } from './progress.ts'
+import { createMeter, type Meter } from './progress.ts'
+import { checkTarget, save } from './save.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { formatBytes, printable } from './text.ts'
+import { listBelow } from './tree.ts'
+import { withParallel } from './upload-files.ts'
 
 interface GetOptions extends ConnectionOptions {
   readonly force?: boolean
+  readonly recursive?: boolean
+  readonly resume?: boolean
+  readonly parallel: number
 }
 
 /** Adds both commands. */
 export function addGet(program: Command, cli: Cli): void {
-  const get = cli
-    .online(program, 'get', 'fetch a file, into the folder one is in unless told otherwise')
+  const get = withParallel(
+    cli.online(
+      program,
+      'get',
+      'fetch files, into the folder one is in unless told otherwise',
+      'one FileInfo a line',
+    ),
+  )
     .argument('<DOMAIN:KEY>')
     .argument('[FILE|-]', 'where to write it: a file, a folder, or - for standard output')
-    .option('-f, --force', 'replace a file that exists')
+    .option('-f, --force', 'replace files that exist')
+    .option('-r, --recursive', 'everything below a folder, which ends with /; DOMAIN: is all of it')
+    .option(
+      '--resume',
+      'keep what has come when it breaks, and go on there; -r: fetch what is not here',
+    )
   get.action((source: string, target: string | undefined, options: GetOptions) =>
-    cli.run(get, options, async session => {
-      const { domain, key } = parseFile(source)
-      if (target === '-') {
-        if (session.json) throw new UsageError('--json and - both mean standard output')
-        return print({ domain, key }, session)
-      }
-      const path = await targetOf(key, { target, force: options.force ?? false })
-      const file = await session.client(domain).get(key, { signal: session.signal })
-      await save(file, path, session)
-      if (session.json) await session.out.json(fileToJson(file))
-      else await session.out.write(`${printable(path)}  ${formatBytes(file.size)}\n`)
-    }),
+    cli.run(get, options, session =>
+      options.recursive
+        ? getTree(source, { target: target ?? '.', options, session })
+        : getOne(source, { target, options, session }),
+    ),
   )
 
   const cat = cli
-    .online(program, 'cat', 'write files to standard output, one after another')
+    .online(program, 'cat', 'write files to standard output, one after another', undefined)
     .argument('<DOMAIN:KEY...>')
   cat.action((sources: string[], options: ConnectionOptions) =>
     cli.run(cat, options, async session => {
@@ -52,50 +59,68 @@ export function addGet(program: Command, cli: Cli): void {
   )
 }
 
-/** Where to write a file, if one may be written there. */
-async function targetOf(
-  key: string,
-  { target, force }: { target: string | undefined; force: boolean },
-): Promise<string> {
-  const isFolder =
-    target === undefined || (await stat(target).catch(() => undefined))?.isDirectory()
-  const name = lastPart(key)
-  if (isFolder && ['', '.', '..'].includes(name)) {
-    throw new UsageError(`${JSON.stringify(key)} does not end with a name: say which file to write`)
+async function getOne(
+  source: string,
+  {
+    target,
+    options: { force = false, resume = false },
+    session,
+  }: { target: string | undefined; options: GetOptions; session: Session },
+): Promise<void> {
+  const { client, host, signal, out, json } = session
+  const { domain, key } = parseFile(source)
+  if (target === '-') {
+    if (json) throw new UsageError('--json and - both mean standard output')
+    return print({ domain, key }, session)
   }
-  const path = isFolder ? join(target ?? '', name) : target
-  await stat(dirname(path)) // a folder that is missing is told before anything is fetched
-  const there = await lstat(path).catch(() => undefined)
-  if (there && !force) throw new CommandFailure(`${path}: file exists (--force replaces it)`)
-  if (there && !there.isFile() && !there.isSymbolicLink()) {
-    throw new CommandFailure(`${path}: is no regular file (- writes to standard output)`)
-  }
-  return path
+  const path = await targetOf(key, target)
+  await checkTarget(path, force)
+  let meter: Meter | undefined
+  const file = await save(key, {
+    files: client(domain),
+    path,
+    resume,
+    signal,
+    onStart({ size }) {
+      meter = createMeter({ stream: host.stderr, label: basename(path), total: size })
+    },
+    onBytes: count => meter?.add(count),
+  }).finally(() => meter?.stop())
+  if (json) await out.json(fileToJson(file))
+  else await out.write(`${printable(path)}  ${formatBytes(file.size)}\n`)
 }
 
-/** Writes a file beside `path`; it gets its name when it is complete and its checksum is right. */
-async function save(file: ReadableFile, path: string, { host, signal }: Session): Promise<void> {
-  const temp = join(dirname(path), `.omg-${randomUUID()}.part`)
-  const meter = createMeter({ stream: host.stderr, label: basename(path), total: file.size })
-  try {
-    await pipeline(
-      file.body,
-      async function* (chunks: AsyncIterable<Buffer>) {
-        for await (const chunk of chunks) {
-          meter.add(chunk.length)
-          yield chunk
-        }
-      },
-      createWriteStream(temp, { flags: 'wx', flush: true }),
-      { signal },
-    )
-    await rename(temp, path)
-  } catch (err) {
-    await rm(temp, { force: true })
-    throw err
-  } finally {
-    meter.stop()
+async function getTree(
+  source: string,
+  { target, options, session }: { target: string; options: GetOptions; session: Session },
+): Promise<void> {
+  const { client, signal } = session
+  const { domain, key: prefix } = parseAddress(source)
+  if (!isFolder(prefix)) {
+    throw new UsageError(`a folder ends with /: ${JSON.stringify(`${source}/`)}`)
   }
+  if (target === '-') throw new UsageError('a folder cannot be written to standard output')
+  const files = client(domain)
+  const list = () => listBelow(files, { prefix, signal })
+  let total: number | undefined
+  if (session.host.stderr.isTTY) {
+    total = 0
+    for await (const { file } of list()) total += file.size
+  }
+  await fetchAll(list(), { files, folder: target, total, options, session })
+}
+
+/** Where to write a file; a folder that is missing is told before anything is fetched. */
+async function targetOf(key: string, target: string | undefined): Promise<string> {
+  const isDirectory =
+    target === undefined || (await stat(target).catch(() => undefined))?.isDirectory()
+  const name = lastPart(key)
+  if (isDirectory && ['', '.', '..'].includes(name)) {
+    throw new UsageError(`${JSON.stringify(key)} does not end with a name: say which file to write`)
+  }
+  const path = isDirectory ? join(target ?? '', name) : target
+  await stat(dirname(path))
+  return path
 }
 
 async function print(

@@ -1,18 +1,20 @@
 /** `omg host`: the machines with storage. */
 import type { Command } from 'commander'
 import { formatAddress } from '../../common/address.ts'
+import { CodedError } from '../../common/errors.ts'
 import type { ChangeHost, HostInfo, HostStatus } from '../../common/protocol.ts'
 import { choice, oneOf, wholeNumber, type Cli } from './command.ts'
-import { confirm } from './confirm.ts'
+import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'
+import type { Output } from './output.ts'
 import { resolveAddress } from './resolve.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatTable, printable } from './text.ts'
+import { printable } from './text.ts'
 
 /** What a host can be, as configured. */
 export const hostStatuses: readonly HostStatus[] = ['alive', 'readonly', 'down', 'dead']
 
-interface FieldOptions extends ConnectionOptions {
+interface FieldOptions extends DestructiveOptions {
   readonly ip?: string
   readonly port?: number
   readonly getport?: number | null
@@ -20,24 +22,28 @@ interface FieldOptions extends ConnectionOptions {
   readonly altmask?: string
   readonly zone?: string
   readonly status?: HostStatus
-  readonly yes?: boolean
 }
 
 /** Adds the commands. */
 export function addHost(program: Command, cli: Cli): void {
   const group = program.command('host').alias('hosts').description('the machines with storage')
 
-  const list = cli.online(group, 'list', 'show them').alias('ls')
+  const list = cli.online(group, 'list', 'show them', 'an array of HostInfo').alias('ls')
   list.action((options: ConnectionOptions) =>
     cli.run(list, options, async ({ api, signal, out, json }) => {
       const hosts = await api.listHosts({ signal })
       if (json) await out.json(hosts)
-      else await out.write(hostTable(hosts))
+      else await writeHosts(hosts, out)
     }),
   )
 
   const add = withFields(
-    cli.online(group, 'add', 'register one; omg node add also asks it for its devices'),
+    cli.online(
+      group,
+      'add',
+      'register one; omg node add also asks it for its devices',
+      'the HostInfo',
+    ),
   ).argument('<NAME>')
   add.action((name: string, options: FieldOptions) =>
     cli.run(add, options, async session => {
@@ -48,34 +54,37 @@ export function addHost(program: Command, cli: Cli): void {
     }),
   )
 
-  const modify = withFields(cli.online(group, 'modify', 'change what is named; empty text clears'))
-    .argument('<NAME>')
-    .option('--yes', 'do not ask')
+  const modify = destroys(
+    withFields(
+      cli.online(group, 'modify', 'change what is named; empty text clears', 'the HostInfo'),
+    ),
+  ).argument('<NAME>')
   modify.action((name: string, options: FieldOptions) =>
     cli.run(modify, options, async session => {
       const change = fieldsOf(options)
       if (Object.keys(change).length === 0) throw new UsageError('name what to change')
-      await changeHost({ name, change, yes: options.yes }, session)
+      await changeHost({ name, change, options }, session)
     }),
   )
 
-  const mark = cli
-    .online(group, 'mark', 'change the status')
+  const mark = destroys(cli.online(group, 'mark', 'change the status', 'the HostInfo'))
     .argument('<NAME>')
     .argument('<STATUS>', hostStatuses.join(', '), oneOf(hostStatuses))
-    .option('--yes', 'do not ask')
   mark.action((name: string, status: HostStatus, options: FieldOptions) =>
-    cli.run(mark, options, session =>
-      changeHost({ name, change: { status }, yes: options.yes }, session),
-    ),
+    cli.run(mark, options, session => changeHost({ name, change: { status }, options }, session)),
   )
 
-  const remove = cli
-    .online(group, 'delete', 'remove one that has no devices')
+  const remove = destroys(cli.online(group, 'delete', 'remove one that has no devices', '{ name }'))
     .alias('rm')
     .argument('<NAME>')
-  remove.action((name: string, options: ConnectionOptions) =>
-    cli.run(remove, options, async ({ api, signal, out, json }) => {
+  remove.action((name: string, options: DestructiveOptions) =>
+    cli.run(remove, options, async session => {
+      const { api, signal, out, json } = session
+      if (options.dryRun) {
+        await getHost(name, session)
+        await mayDestroy(`delete host ${printable(name)}`, options, session)
+        return
+      }
       await api.deleteHost(name, { signal })
       if (json) await out.json({ name })
       else await out.write(`${printable(name)}  deleted\n`)
@@ -110,24 +119,37 @@ function fieldsOf({ ip, port, getport, altip, altmask, zone, status }: FieldOpti
 }
 
 async function changeHost(
-  { name, change, yes }: { name: string; change: ChangeHost; yes: boolean | undefined },
+  { name, change, options }: { name: string; change: ChangeHost; options: DestructiveOptions },
   session: Session,
 ): Promise<void> {
-  if (change.status === 'dead') {
-    await confirm(session, { what: `give up all copies on ${printable(name)}`, yes })
+  if (options.dryRun) await getHost(name, session)
+  if (options.dryRun || change.status === 'dead') {
+    const what =
+      change.status === 'dead'
+        ? `give up all copies on ${printable(name)}`
+        : `change host ${printable(name)}`
+    if (!(await mayDestroy(what, options, session))) return
   }
   await show(await session.api.changeHost(name, change, { signal: session.signal }), session)
 }
 
-async function show(host: HostInfo, { out, json }: Session): Promise<void> {
-  if (json) await out.json(host)
-  else await out.write(hostTable([host]))
+/** Throws host_not_found. */
+async function getHost(name: string, { api, signal }: Session): Promise<HostInfo> {
+  const host = (await api.listHosts({ signal })).find(one => one.name === name)
+  if (!host) throw new CodedError('host_not_found', `no host ${JSON.stringify(name)}`)
+  return host
 }
 
-function hostTable(hosts: readonly HostInfo[]): string {
-  return formatTable(
+async function show(host: HostInfo, { out, json }: Session): Promise<void> {
+  if (json) await out.json(host)
+  else await writeHosts([host], out)
+}
+
+function writeHosts(hosts: readonly HostInfo[], out: Output): Promise<void> {
+  const shrinking: ReadonlySet<string> = new Set(['NAME', 'ADDRESS', 'ALTIP', 'ALTMASK', 'ZONE'])
+  return out.table(
     ['ID', 'NAME', 'STATUS', 'SEEN', 'ADDRESS', 'GETPORT', 'ALTIP', 'ALTMASK', 'ZONE'].map(
-      title => ({ title }),
+      title => ({ title, shrink: shrinking.has(title) }),
     ),
     hosts.map(host => [
       String(host.id),

@@ -18,7 +18,12 @@ const linesAtOnce = 500
 /** Adds the command. */
 export function addLs(program: Command, cli: Cli): void {
   const command = cli
-    .online(program, 'ls', 'list the keys that begin with PREFIX, up to the next / in them')
+    .online(
+      program,
+      'ls',
+      'list the keys that begin with PREFIX, up to the next / in them',
+      'one FileInfo a line; a folder is { prefix }',
+    )
     .argument('<DOMAIN:[PREFIX]>')
     .option('-l, --long', 'with size in bytes, time, number of copies and class')
     .option('-r, --recursive', 'all keys, what is below folders too')

@@ -9,7 +9,12 @@ import { printable } from './text.ts'
 /** Adds the command. */
 export function addMv(program: Command, cli: Cli): void {
   const command = cli
-    .online(program, 'mv', 'give a file another key in its domain; nothing is ever replaced')
+    .online(
+      program,
+      'mv',
+      'give a file another key in its domain; nothing is ever replaced',
+      'the FileInfo',
+    )
     .argument('<DOMAIN:FROM>')
     .argument('<[DOMAIN:]TO>', 'the new key; one that ends with / is a folder to move it into')
   command.action((from: string, to: string, options: ConnectionOptions) =>

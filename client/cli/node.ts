@@ -18,7 +18,12 @@ export function addNode(program: Command, cli: Cli): void {
   const group = program.command('node').description('storage nodes')
 
   const add = cli
-    .online(group, 'add', 'ask a storage node what it is, register it and its devices')
+    .online(
+      group,
+      'add',
+      'ask a storage node what it is, register it and its devices',
+      '{ host: HostInfo, created, devices, added }, the last two as numbers of devices',
+    )
     .argument('<URL>', 'http://10.0.0.5:7500')
     .option('--name <NAME>', 'name of the host; what the node calls itself')
     .addOption(choice('--status <STATUS>', 'of the host', hostStatuses).default('alive'))
@@ -27,7 +32,12 @@ export function addNode(program: Command, cli: Cli): void {
   )
 
   const key = cli
-    .online(group, 'key', 'print the secret for the --secret-file of the node of this name')
+    .online(
+      group,
+      'key',
+      'print the secret for the --secret-file of the node of this name',
+      'the HostKey',
+    )
     .argument('<NAME>')
   key.action((name: string, options: ConnectionOptions) =>
     cli.run(key, options, async ({ api, signal, out, json }) => {

@@ -2,7 +2,7 @@
 import type { FileEntry } from '../entries.ts'
 import type { PutResult } from '../files.ts'
 import { OutputClosed } from './failure.ts'
-import { escapeControls } from './text.ts'
+import { escapeControls, formatTable, type Cell, type Column } from './text.ts'
 
 export interface Output {
   /**
@@ -12,6 +12,8 @@ export interface Output {
   write(data: string | Uint8Array): Promise<void>
   /** Writes `value` as one line of JSON. */
   json(value: unknown): Promise<void>
+  /** Writes a table, on a terminal no wider than that where its columns can be shrunk. */
+  table(columns: readonly Column[], rows: readonly (readonly Cell[])[]): Promise<void>
   /** Writes a line about one step of work that has to go on though nobody may read of it any more. */
   step(line: string): Promise<void>
   /** Tells a person something, as one line on standard error that begins with the command's name. */
@@ -21,10 +23,7 @@ export interface Output {
 /** Creates the output of the command called `name`. */
 export function createOutput(
   name: string,
-  {
-    stdout,
-    stderr,
-  }: { readonly stdout: NodeJS.WritableStream; readonly stderr: NodeJS.WritableStream },
+  { stdout, stderr }: { readonly stdout: NodeJS.WriteStream; readonly stderr: NodeJS.WriteStream },
 ): Output {
   const write = (data: string | Uint8Array): Promise<void> =>
     new Promise((resolve, reject) => {
@@ -36,6 +35,8 @@ export function createOutput(
   return {
     write,
     json: value => write(`${JSON.stringify(value)}\n`),
+    table: (columns, rows) =>
+      write(formatTable(columns, rows, stdout.isTTY ? stdout.columns || 80 : Infinity)),
     step: line =>
       write(`${line}\n`).catch((err: unknown) => {
         if (!(err instanceof OutputClosed)) throw err

@@ -10,6 +10,7 @@ import {
   pathOf,
   usageOf,
 } from './command.ts'
+import { addCompletion } from './completion.ts'
 import { addDaemons } from './daemons.ts'
 import { addDevice } from './device.ts'
 import { addDomain } from './domain.ts'
@@ -27,6 +28,24 @@ import { addSetting } from './setting.ts'
 import { addStat } from './stat.ts'
 import { addStatus } from './status.ts'
 import { addToken } from './token.ts'
+import { addDebug } from './debug.ts'
+import { addDoctor } from './doctor.ts'
+import { addFids } from './fids.ts'
+import { addFsck } from './fsck.ts'
+import { addLocate } from './locate.ts'
+import { addLogin } from './login.ts'
+import { addQueue } from './queue.ts'
+import { addRebalance } from './rebalance.ts'
+import { addReference } from './reference.ts'
+import { addSet } from './set.ts'
+import { addStats } from './stats.ts'
+import { addSync } from './sync.ts'
+import { addTop } from './top.ts'
+import { addWhy } from './why.ts'
+import { addAudit } from './audit.ts'
+import { addDrain } from './drain.ts'
+import { addScrub } from './scrub.ts'
+import { addUndelete } from './undelete.ts'
 import { addUp } from './up.ts'
 
 /**
@@ -76,11 +95,30 @@ function createProgram(host: Host): Command {
   addUp(program, cli)
   addDaemons(program, cli)
   program.commandsGroup('Files:')
-  for (const add of [addPut, addGet, addLs, addStat, addMv, addRm]) add(program, cli)
-  program.commandsGroup('The cluster:')
-  for (const add of [addStatus, addNode, addHost, addDevice, addDomain, addClass]) {
+  for (const add of [addPut, addGet, addSync, addLs, addStat, addSet, addMv, addRm, addUndelete]) {
     add(program, cli)
   }
-  for (const add of [addSetting, addToken]) add(program, cli)
+  program.commandsGroup('What happens:')
+  for (const add of [addStatus, addTop, addDoctor, addWhy, addStats]) add(program, cli)
+  program.commandsGroup('The cluster:')
+  for (const add of [addNode, addHost, addDevice, addDomain, addClass, addSetting, addToken]) {
+    add(program, cli)
+  }
+  program.commandsGroup('Upkeep:')
+  for (const add of [
+    addDrain,
+    addFsck,
+    addScrub,
+    addRebalance,
+    addQueue,
+    addLocate,
+    addFids,
+    addDebug,
+    addAudit,
+  ]) {
+    add(program, cli)
+  }
+  program.commandsGroup('This command:')
+  for (const add of [addLogin, addCompletion, addReference]) add(program, cli)
   return program
 }

@@ -2,82 +2,68 @@
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
-import { InvalidArgumentError, type Command } from 'commander'
-import type { Durability } from '../../common/protocol.ts'
-import type { PutBody } from '../body.ts'
+import type { Command } from 'commander'
 import { checkFileKey, isFolder, parseAddress } from './address.ts'
-import { choice, type Cli } from './command.ts'
-import { contentTypeOf } from './content-type.ts'
-import { CommandFailure, UsageError } from './failure.ts'
-import { eachOf } from './parallel.ts'
-import { fileToJson } from './output.ts'
-import { createMeter } from './progress.ts'
-import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, plural, printable, printableKey } from './text.ts'
+import type { Cli } from './command.ts'
+import { CommandFailure, ToldFailure, UsageError } from './failure.ts'
+import type { Meter } from './progress.ts'
+import type { Session } from './session.ts'
+import { plural } from './text.ts'
+import { hasContent, listBelow, pair, walk, type LocalFile, type RemoteFile } from './tree.ts'
+import { putAll, withUploadOptions, type Upload, type UploadOptions } from './upload-files.ts'
 
-interface Options extends ConnectionOptions {
-  readonly class?: string
-  readonly contentType?: string
-  readonly meta?: Record<string, string>
-  readonly durability?: Durability
+interface Options extends UploadOptions {
+  readonly recursive?: boolean
+  readonly resume?: boolean
 }
-
-/** One file to put. */
-interface Item {
-  /** As the user wrote it. */
-  readonly name: string
-  readonly key: string
-  readonly body: PutBody
-  /** Bytes, where they are known. */
-  readonly size: number | undefined
-}
-
-/** Files that are put at the same time. */
-const concurrency = 4
 
 /** Adds the command. */
 export function addPut(program: Command, cli: Cli): void {
-  const command = cli
-    .online(program, 'put', 'store files; - is standard input, a KEY that ends with / a folder')
+  const command = withUploadOptions(
+    cli.online(
+      program,
+      'put',
+      'store files; - is standard input, a KEY that ends with / a folder',
+      'one Committed a line',
+    ),
+  )
     .usage('[options] FILE|-… DOMAIN:KEY')
     .argument('<path...>')
-    .option('--class <NAME>', 'replication class')
-    .option('--content-type <TYPE>', 'instead of the one that the ending of the name tells')
-    .option('--meta <NAME=VALUE>', 'text that stays with the file; may be given again', addMeta)
-    .addOption(
-      choice('--durability <HOW>', 'copies on disk before it is OK (one, two, all)', [
-        'fast',
-        'safe',
-        'everywhere',
-      ]),
-    )
+    .option('-r, --recursive', 'folders with all that is in them; FOLDER/ without its own name')
+    .option('--resume', 'with -r: leave out what is there already with the same content')
   command.action((paths: string[], options: Options) =>
     cli.run(command, options, async session => {
       const target = paths.at(-1) ?? ''
       const sources = paths.slice(0, -1)
       const { domain, key } = parseAddress(target)
       if (sources.length === 0) throw new UsageError('name the files to put, then DOMAIN:KEY')
-      if (sources.length > 1 && !isFolder(key)) {
-        throw new UsageError(`several files go to a folder: ${JSON.stringify(`${target}/`)}`)
+      if ((sources.length > 1 || options.recursive) && !isFolder(key)) {
+        const what = options.recursive ? 'folders' : 'several files'
+        throw new UsageError(`${what} go to a folder: ${JSON.stringify(`${target}/`)}`)
       }
-      const items: Item[] = []
+      if (options.resume && !options.recursive) throw new UsageError('--resume goes with -r')
+      if (options.recursive) return putTrees(sources, { domain, key, options, session })
+      const items: Upload[] = []
       for (const source of sources) items.push(await itemOf(source, { key, session }))
-      await putAll(items, { domain, options, session })
+      await putAll(() => items, {
+        domain,
+        options,
+        session,
+        label: items.length === 1 ? (items[0]?.name ?? '') : plural(items.length, 'file'),
+        total: items.reduce<number | undefined>(
+          (sum, { size }) => (sum === undefined || size === undefined ? undefined : sum + size),
+          0,
+        ),
+      })
     }),
   )
-}
-
-function addMeta(text: string, before: Record<string, string> = {}): Record<string, string> {
-  const at = text.indexOf('=')
-  if (at < 1) throw new InvalidArgumentError('It must be NAME=VALUE.')
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) }
 }
 
 /** Looks at a file before anything is sent. */
 async function itemOf(
   name: string,
   { key: target, session }: { key: string; session: Session },
-): Promise<Item> {
+): Promise<Upload> {
   if (name === '-') {
     if (isFolder(target)) throw new UsageError('standard input needs a whole DOMAIN:KEY')
     checkFileKey(target, target)
@@ -86,49 +72,112 @@ async function itemOf(
   const key = isFolder(target) ? target + basename(name) : target
   checkFileKey(key, key)
   const found = await stat(name)
-  if (found.isDirectory()) throw new CommandFailure(`${name}: is a directory`)
+  if (found.isDirectory()) {
+    throw new CommandFailure(`${name}: is a directory (-r puts all that is in it)`)
+  }
   await access(name, constants.R_OK)
   return { name, key, body: { file: name }, size: found.isFile() ? found.size : undefined }
 }
 
-async function putAll(
-  items: readonly Item[],
-  { domain, options, session }: { domain: string; options: Options; session: Session },
+/** A folder, or a single file, and the key in front of the names in it. */
+interface Tree {
+  readonly source: string
+  readonly prefix: string
+  readonly isFolder: boolean
+}
+
+/** Puts folders whole. All names are looked at before the first file is sent. */
+async function putTrees(
+  sources: readonly string[],
+  {
+    domain,
+    key,
+    options,
+    session,
+  }: { domain: string; key: string; options: Options; session: Session },
 ): Promise<void> {
-  const { host, out, json, signal } = session
-  const client = session.client(domain)
-  const meter = createMeter({
-    stream: host.stderr,
-    label: items.length === 1 ? (items[0]?.name ?? '') : plural(items.length, 'file'),
-    total: items.reduce<number | undefined>(
-      (sum, { size }) => (sum === undefined || size === undefined ? undefined : sum + size),
-      0,
-    ),
-  })
-  try {
-    await eachOf(items, { concurrency, signal }, async ({ name, key, body, size }) => {
-      let sent = 0
-      const file = await client.put(key, body, {
-        size,
-        class: options.class,
-        contentType: options.contentType ?? contentTypeOf(name) ?? contentTypeOf(key),
-        metadata: options.meta,
-        durability: options.durability,
-        signal,
-        onProgress(progress) {
-          meter.add(progress.sent - sent)
-          sent = progress.sent
-        },
-      })
-      meter.clear()
-      if (json) return out.step(JSON.stringify(fileToJson(file)))
-      const copies = plural(file.copies, 'copy', 'copies')
-      if (file.reduced !== undefined) out.note(`${key}: ${file.reduced}`)
-      await out.step(
-        `${printable(domain)}:${printableKey(file)}  ${formatBytes(file.size)}  ${copies}`,
-      )
+  const { out, signal, client } = session
+  const trees: Tree[] = []
+  for (const source of sources) trees.push(await treeOf(source, key))
+  let skipped = false
+  const onSkip = (path: string, why: string): void => {
+    skipped = true
+    out.note(`${path} is left out: ${why}`)
+  }
+  let count = 0
+  let total = 0
+  for await (const { size } of uploadsOf(trees, { onSkip, signal })) {
+    count++
+    total += size ?? 0
+  }
+  const files = client(domain)
+  const todo = (meter: Meter): AsyncIterable<Upload> =>
+    uploadsOf(trees, {
+      onSkip() {},
+      signal,
+      ...(options.resume && {
+        changed: (tree: Tree, local: AsyncIterable<LocalFile>) =>
+          changedFiles(pair(local, listBelow(files, { prefix: tree.prefix, signal })), {
+            meter,
+            signal,
+          }),
+      }),
     })
-  } finally {
-    meter.stop()
+  await putAll(todo, { domain, options, session, label: plural(count, 'file'), total })
+  if (skipped) throw new ToldFailure(1)
+}
+
+async function treeOf(source: string, target: string): Promise<Tree> {
+  const found = await stat(source)
+  if (!found.isDirectory()) {
+    await access(source, constants.R_OK)
+    return { source, prefix: target, isFolder: false }
+  }
+  const name = basename(source)
+  const itself = source.endsWith('/') || name === '.' || name === '..' || name === ''
+  return { source, prefix: itself ? target : `${target}${name}/`, isFolder: true }
+}
+
+async function* uploadsOf(
+  trees: readonly Tree[],
+  {
+    onSkip,
+    signal,
+    changed,
+  }: {
+    onSkip: (path: string, why: string) => void
+    signal: AbortSignal
+    /** Picks the files that need to be put. */
+    changed?: (tree: Tree, local: AsyncIterable<LocalFile>) => AsyncIterable<LocalFile>
+  },
+): AsyncGenerator<Upload> {
+  for (const tree of trees) {
+    const all = tree.isFolder ? walk(tree.source, { onSkip, signal }) : oneFile(tree.source)
+    for await (const file of changed ? changed(tree, all) : all) {
+      yield uploadOf(file, tree.prefix)
+    }
+  }
+}
+
+async function* oneFile(path: string): AsyncGenerator<LocalFile> {
+  yield { path, name: basename(path), size: (await stat(path)).size }
+}
+
+/** What it takes to put a file below `prefix`. Throws UsageError when that makes no key. */
+export function uploadOf({ path, name, size }: LocalFile, prefix: string): Upload {
+  const key = prefix + name
+  checkFileKey(key, path)
+  return { name: path, key, body: { file: path }, size }
+}
+
+/** The files here whose content is not there under their names; the meter counts the others. */
+export async function* changedFiles(
+  pairs: AsyncIterable<{ readonly left?: LocalFile; readonly right?: RemoteFile }>,
+  { meter, signal }: { meter: Meter; signal: AbortSignal },
+): AsyncGenerator<LocalFile> {
+  for await (const { left, right } of pairs) {
+    if (!left) continue
+    if (right && (await hasContent(left.path, right.file, signal))) meter.add(left.size)
+    else yield left
   }
 }

@@ -2,15 +2,14 @@
 import type { Command } from 'commander'
 import { isFolder, parseAddress, parseFile, type Address } from './address.ts'
 import type { Cli } from './command.ts'
-import { confirm } from './confirm.ts'
+import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { isAbsent, outcomeOf, ToldFailure, UsageError } from './failure.ts'
 import { eachOf } from './parallel.ts'
-import type { ConnectionOptions, Session } from './session.ts'
+import type { Session } from './session.ts'
 import { printable, printableKey } from './text.ts'
 
-interface Options extends ConnectionOptions {
+interface Options extends DestructiveOptions {
   readonly recursive?: boolean
-  readonly yes?: boolean
 }
 
 /** Files that are deleted at the same time. */
@@ -18,26 +17,33 @@ const concurrency = 8
 
 /** Adds the command. */
 export function addRm(program: Command, cli: Cli): void {
-  const command = cli
-    .online(program, 'rm', 'delete files')
+  const command = destroys(
+    cli.online(program, 'rm', 'delete files', 'one { domain, key, keyBytes? } a line'),
+  )
     .argument('<DOMAIN:KEY...>')
     .option('-r, --recursive', 'everything below folders, which end with /; DOMAIN: is all of it')
-    .option('--yes', 'do not ask')
   command.action((addresses: string[], options: Options) =>
     cli.run(command, options, async session => {
-      if (options.recursive) await removeFolders(addresses, { session, yes: options.yes })
-      else await removeFiles(addresses.map(parseFile), session)
+      if (options.recursive) await removeFolders(addresses, { session, options })
+      else await removeFiles(addresses.map(parseFile), { session, options })
     }),
   )
 }
 
 /** Deletes them all, or as many as there are; one that is missing does not keep the others. */
-async function removeFiles(files: readonly Address[], session: Session): Promise<void> {
+async function removeFiles(
+  files: readonly Address[],
+  { session, options }: { session: Session; options: Options },
+): Promise<void> {
+  const { api, signal } = session
   let missing: number | undefined
   for (const file of files) {
     try {
-      session.signal.throwIfAborted()
-      await removeOne(file.domain, file, session)
+      signal.throwIfAborted()
+      if (options.dryRun) {
+        await api.stat(file, { signal })
+        await tell(file.domain, file, { session, options })
+      } else await removeOne(file.domain, file, { session, options })
     } catch (err) {
       if (!isAbsent(err)) throw err
       const { status, text } = outcomeOf(err)
@@ -50,7 +56,7 @@ async function removeFiles(files: readonly Address[], session: Session): Promise
 
 async function removeFolders(
   addresses: readonly string[],
-  { session, yes }: { session: Session; yes: boolean | undefined },
+  { session, options }: { session: Session; options: Options },
 ): Promise<void> {
   const folders = addresses.map(parseAddress)
   for (const [i, { key }] of folders.entries()) {
@@ -59,27 +65,47 @@ async function removeFolders(
     }
   }
   const what = `every file in ${addresses.map(address => JSON.stringify(address)).join(', ')}`
-  await confirm(session, { what: `delete ${what}`, yes })
+  if (!options.dryRun) await mayDestroy(`delete ${what}`, options, session)
   const { client, signal } = session
   for (const { domain, key: prefix } of folders) {
-    await eachOf(client(domain).list({ prefix, signal }), { concurrency, signal }, file =>
+    const files = client(domain).list({ prefix, signal })
+    if (options.dryRun) {
+      for await (const file of files) await tell(domain, file, { session, options })
+      continue
+    }
+    await eachOf(files, { concurrency, signal }, file =>
       // Whoever else deletes it at the same time wants the same.
-      removeOne(domain, file, session).catch((err: unknown) => {
+      removeOne(domain, file, { session, options }).catch((err: unknown) => {
         if (!isAbsent(err)) throw err
       }),
     )
   }
 }
 
+interface Key {
+  readonly key: string
+  readonly keyBytes?: Uint8Array
+}
+
 async function removeOne(
   domain: string,
-  file: { readonly key: string; readonly keyBytes?: Uint8Array },
-  { api, signal, out, json }: Session,
+  file: Key,
+  { session, options }: { session: Session; options: Options },
 ): Promise<void> {
+  const { api, signal } = session
   await api.remove({ domain, key: file.keyBytes ?? file.key }, { signal })
+  await tell(domain, file, { session, options })
+}
+
+function tell(
+  domain: string,
+  file: Key,
+  { session: { out, json }, options: { dryRun = false } }: { session: Session; options: Options },
+): Promise<void> {
   const { key, keyBytes } = file
-  if (json) {
-    const bytes = keyBytes && { keyBytes: Buffer.from(keyBytes).toString('base64url') }
-    await out.step(JSON.stringify({ domain, key, ...bytes }))
-  } else await out.step(`${printable(domain)}:${printableKey(file)}`)
+  if (!json) {
+    return out.step(`${dryRun ? 'would delete ' : ''}${printable(domain)}:${printableKey(file)}`)
+  }
+  const bytes = keyBytes && { keyBytes: Buffer.from(keyBytes).toString('base64url') }
+  return out.step(JSON.stringify({ domain, key, ...bytes, ...(dryRun && { dryRun }) }))
 }

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import type { Cli } from './command.ts'
 import type { ConnectionOptions } from './session.ts'
-import { formatTable, printable } from './text.ts'
+import { printable } from './text.ts'
 
 /** Adds the commands. */
 export function addSetting(program: Command, cli: Cli): void {
@@ -11,17 +11,22 @@ export function addSetting(program: Command, cli: Cli): void {
     .alias('settings')
     .description('what holds for the whole cluster')
 
-  const list = cli.online(group, 'list', 'show those that were set').alias('ls')
+  const list = cli
+    .online(group, 'list', 'show those that were set', 'the Settings: texts by name')
+    .alias('ls')
   list.action((options: ConnectionOptions) =>
     cli.run(list, options, async ({ api, signal, out, json }) => {
       const settings = await api.listSettings({ signal })
       if (json) return out.json(settings)
       const rows = Object.entries(settings).sort(([a], [b]) => (a < b ? -1 : 1))
-      await out.write(formatTable([{ title: 'SETTING' }, { title: 'VALUE' }], rows))
+      await out.table([{ title: 'SETTING' }, { title: 'VALUE', shrink: true }], rows)
     }),
   )
 
-  const set = cli.online(group, 'set', 'set one').argument('<NAME>').argument('<VALUE>')
+  const set = cli
+    .online(group, 'set', 'set one', '{ NAME: VALUE }')
+    .argument('<NAME>')
+    .argument('<VALUE>')
   set.action((name: string, value: string, options: ConnectionOptions) =>
     cli.run(set, options, async ({ api, signal, out, json }) => {
       await api.putSetting(name, value, { signal })
@@ -30,7 +35,9 @@ export function addSetting(program: Command, cli: Cli): void {
     }),
   )
 
-  const unset = cli.online(group, 'unset', 'take one back to its default').argument('<NAME>')
+  const unset = cli
+    .online(group, 'unset', 'take one back to its default', '{ name }')
+    .argument('<NAME>')
   unset.action((name: string, options: ConnectionOptions) =>
     cli.run(unset, options, async ({ api, signal, out, json }) => {
       await api.deleteSetting(name, { signal })

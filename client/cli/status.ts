@@ -4,13 +4,19 @@ import { formatAddress } from '../../common/address.ts'
 import type { ClusterStatus, DeviceInfo, HostInfo } from '../../common/protocol.ts'
 import type { Cli } from './command.ts'
 import { outcomeOf, ToldFailure } from './failure.ts'
+import { painter } from './paint.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { formatBytes, formatTable, plural, type Cell } from './text.ts'
 
 /** Adds the command. */
 export function addStatus(program: Command, cli: Cli): void {
   const command = cli
-    .online(program, 'status', 'show hosts, devices and queues; exit 1 if something is down')
+    .online(
+      program,
+      'status',
+      'show hosts, devices and queues; exit 1 if something is down',
+      'the ClusterStatus',
+    )
     .alias('check')
   command.action((options: ConnectionOptions) =>
     cli.run(command, options, async session => {
@@ -18,7 +24,7 @@ export function addStatus(program: Command, cli: Cli): void {
       const [status] = answers
       if (!status) throw failures[0]
       if (session.json) await session.out.json(status)
-      else await session.out.write(describe(status, session))
+      else await session.out.write(describeStatus(status, session.host.stdout))
       for (const failure of failures) session.out.note(outcomeOf(failure).text ?? '')
       const healthy = [...status.hosts, ...status.devices].every(isWell)
       if (failures.length > 0 || !healthy) throw new ToldFailure(1)
@@ -54,24 +60,14 @@ async function askAll({
 const isWell = ({ status, observed }: HostInfo | DeviceInfo): boolean =>
   status === 'dead' || (status !== 'down' && observed !== 'unreachable')
 
-type Paint = (text: string) => string
-const paintWith =
-  (code: number): Paint =>
-  text =>
-    `\x1b[${code}m${text}\x1b[39m`
-const plain: Paint = text => text
-
-function describe(
-  { version, hosts, devices, files, openUploads, queues }: ClusterStatus,
-  { host: { stdout } }: Session,
+/** Tables of hosts, devices and queues, as wide as the terminal at most. */
+export function describeStatus(
+  { version, hosts, devices, files, openUploads, queues, healing }: ClusterStatus,
+  stdout: NodeJS.WriteStream,
 ): string {
   const width = stdout.columns || 80
-  // It knows NO_COLOR and dumb terminals.
-  const colours = stdout.isTTY && stdout.hasColors()
-  const red = colours ? paintWith(31) : plain
-  const green = colours ? paintWith(32) : plain
-  const yellow = colours ? paintWith(33) : plain
-  const paints: Readonly<Record<string, Paint>> = {
+  const { red, green, yellow, plain } = painter(stdout)
+  const paints: Readonly<Record<string, (text: string) => string>> = {
     alive: green,
     reachable: green,
     writeable: green,
@@ -144,7 +140,19 @@ function describe(
     ]),
     width,
   )
-  return [head, hostTable, deviceTable, queueTable].join('\n')
+  return [head + healingLine(healing), hostTable, deviceTable, queueTable].join('\n')
+}
+
+/** What is lost, what waits and for how long; empty when there is nothing to say. */
+function healingLine({ lost, waiting, files, secondsToSafe }: ClusterStatus['healing']): string {
+  const names = (devids: readonly number[]): string => devids.map(devid => `dev${devid}`).join(', ')
+  const parts = [
+    lost.length > 0 && `treated as lost: ${names(lost.map(({ devid }) => devid))}`,
+    waiting && `away, not treated as lost: ${names(waiting.devids)}, since ${waiting.why}`,
+    files > 0 &&
+      `${plural(files, 'file')} to look after, safe in ${secondsToSafe === null ? 'an unknown time' : `about ${secondsToSafe} s`}`,
+  ].filter(part => typeof part === 'string')
+  return parts.length > 0 ? `${parts.join('; ')}\n` : ''
 }
 
 const sizeText = (bytes: number | null): string => (bytes === null ? '-' : formatBytes(bytes))

@@ -112,3 +112,16 @@ export const shorten = (text: string, size: number): string =>
     : `${Array.from(text)
         .slice(0, size - 1)
         .join('')}…`
+
+/** Words in lines of at most `width` characters; a longer word has a line of its own. */
+export function wrap(text: string, width: number): string {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    if (line !== '' && lengthOf(line) + 1 + lengthOf(word) > width) {
+      lines.push(line)
+      line = word
+    } else line = line === '' ? word : `${line} ${word}`
+  }
+  return `${[...lines, line].join('\n')}\n`
+}

@@ -2,12 +2,12 @@
 import { Option, type Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
 import type { TokenScope } from '../../common/protocol.ts'
-import type { TrackerApi } from '../tracker.ts'
+import type { TrackerApi } from '../tracker-api/index.ts'
 import { oneOf, type Cli } from './command.ts'
-import { confirm } from './confirm.ts'
+import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'
 import type { ConnectionOptions } from './session.ts'
-import { formatTable, printable } from './text.ts'
+import { printable } from './text.ts'
 
 const scopes: readonly TokenScope[] = ['admin', 'write', 'read']
 
@@ -20,28 +20,33 @@ interface AddOptions extends ConnectionOptions {
 export function addToken(program: Command, cli: Cli): void {
   const group = program.command('token').alias('tokens').description('who may ask for what')
 
-  const list = cli.online(group, 'list', 'show them, not their text').alias('ls')
+  const list = cli
+    .online(group, 'list', 'show them, not their text', 'an array of TokenInfo')
+    .alias('ls')
   list.action((options: ConnectionOptions) =>
     cli.run(list, options, async ({ api, signal, out, json }) => {
       const tokens = await api.listTokens({ signal })
       if (json) return out.json(tokens)
-      await out.write(
-        formatTable(
-          ['ID', 'NAME', 'SCOPE', 'DOMAIN', 'CREATED'].map(title => ({ title })),
-          tokens.map(({ id, name, scope, domain, createdAt }) => [
-            String(id),
-            name,
-            scope,
-            domain ?? '-',
-            createdAt,
-          ]),
-        ),
+      await out.table(
+        ['ID', 'NAME', 'SCOPE', 'DOMAIN', 'CREATED'].map(title => ({ title })),
+        tokens.map(({ id, name, scope, domain, createdAt }) => [
+          String(id),
+          name,
+          scope,
+          domain ?? '-',
+          createdAt,
+        ]),
       )
     }),
   )
 
   const add = cli
-    .online(group, 'add', 'create one and print its text, which is never shown again')
+    .online(
+      group,
+      'add',
+      'create one and print its text, which is never shown again',
+      'the CreatedToken',
+    )
     .argument('<NAME>')
     .addOption(
       new Option('--scope <SCOPE>', `what it may do: ${scopes.join(', ')}`)
@@ -64,15 +69,14 @@ export function addToken(program: Command, cli: Cli): void {
     }),
   )
 
-  const remove = cli
-    .online(group, 'delete', 'withdraw one: it works no longer')
+  const remove = destroys(cli.online(group, 'delete', 'withdraw one: it works no longer', '{ id }'))
     .alias('rm')
     .argument('<ID|NAME>')
-    .option('--yes', 'do not ask')
-  remove.action((which: string, options: ConnectionOptions & { readonly yes?: boolean }) =>
+  remove.action((which: string, options: DestructiveOptions) =>
     cli.run(remove, options, async session => {
-      await confirm(session, { what: `withdraw token ${printable(which)}`, yes: options.yes })
       const { api, signal, out, json } = session
+      if (options.dryRun) await idOf(which, api, signal)
+      if (!(await mayDestroy(`withdraw token ${printable(which)}`, options, session))) return
       const id = /^\d{1,9}$/.test(which) ? Number(which) : await idOf(which, api, signal)
       await api.deleteToken(id, { signal })
       if (json) await out.json({ id })
@@ -81,8 +85,10 @@ export function addToken(program: Command, cli: Cli): void {
   )
 }
 
-async function idOf(name: string, api: TrackerApi, signal: AbortSignal): Promise<number> {
-  const token = (await api.listTokens({ signal })).find(one => one.name === name)
-  if (!token) throw new CodedError('token_not_found', `no token ${JSON.stringify(name)}`)
+async function idOf(which: string, api: TrackerApi, signal: AbortSignal): Promise<number> {
+  const token = (await api.listTokens({ signal })).find(
+    ({ id, name }) => name === which || String(id) === which,
+  )
+  if (!token) throw new CodedError('token_not_found', `no token ${JSON.stringify(which)}`)
   return token.id
 }

@@ -1,7 +1,7 @@
 /** Makes a cluster of what runs: hosts, devices, the domain and the tokens, all idempotent. */
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { TrackerApi } from '../../client/tracker.ts'
+import type { TrackerApi } from '../../client/tracker-api/index.ts'
 import { parseAddress } from '../../common/config.ts'
 import { isCoded } from '../../common/errors.ts'
 import type { NewToken } from '../../common/protocol.ts'

@@ -1,5 +1,5 @@
 /** Where a file is, asked of the trackers in turn, over either of their protocols. */
-import { createTrackerApi, type TrackerApi } from '../../client/tracker.ts'
+import { createTrackerApi, type TrackerApi } from '../../client/tracker-api/index.ts'
 import { ConfigError, parseAddress } from '../../common/config.ts'
 import { isCoded } from '../../common/errors.ts'
 import { replicaOf } from '../nodes/reports.ts'

@@ -34,6 +34,8 @@ export interface StandIn {
   readonly commits: CommitUpload[]
   readonly abandoned: string[]
   readonly opened: OpenUpload[]
+  /** Called when an upload was opened, before the client knows. */
+  onOpen: () => void
   readonly located: string[]
   /** By percent-encoded key. */
   readonly files: Map<string, Located>
@@ -74,6 +76,7 @@ export async function startStandIn(
   function open(body: OpenUpload): object {
     const fid = ++fids
     state.opened.push(body)
+    state.onOpen()
     uploads.set(`u${fid}`, { ...body, fid })
     return {
       upload: `u${fid}`,
@@ -84,7 +87,7 @@ export async function startStandIn(
         host: place.host,
         url: urlOf(place, { fid, method: 'PUT' }),
       })),
-      expiresAt: new Date().toISOString(),
+      expiresAt: new Date(Date.now() + 3600_000).toISOString(),
     }
   }
 
@@ -173,6 +176,7 @@ export async function startStandIn(
     nodes,
     places,
     copies: 2,
+    onOpen: () => {},
     commits: [],
     abandoned: [],
     opened: [],

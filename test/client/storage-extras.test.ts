@@ -87,3 +87,23 @@ void t.test('a list that breaks off is an error', async t => {
   t.match(await list.next(), { value: { fid: 1 } })
   await t.rejects(list.next(), { code: 'storage_unreachable' })
 })
+
+void t.test('a list may be left in the middle, by the reader or by its signal', async t => {
+  const peer = await startPeer(t, (request, reply) => {
+    if (request.url === '/') {
+      reply.end(JSON.stringify({ server: 'omgfiles', capabilities: ['inventory'] }))
+      return
+    }
+    reply.write('{"fid":1,"size":1,"mtime":1}\n{"fid":2,"si')
+  })
+  const url = `${peer.url}/dev1/inventory`
+  const left = client(t).inventory(url)
+  t.match(await left.next(), { value: { fid: 1 } })
+  await left.return()
+  const abort = new AbortController()
+  const aborted = client(t).inventory(url, { signal: abort.signal })
+  t.match(await aborted.next(), { value: { fid: 1 } })
+  const next = t.rejects(aborted.next())
+  abort.abort(new Error('enough'))
+  await next
+})

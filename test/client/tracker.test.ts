@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import t, { type Test } from 'tap'
-import { createTrackerApi, type TrackerApiOptions } from '../../client/tracker.ts'
+import { createTrackerApi, type TrackerApiOptions } from '../../client/tracker-api/index.ts'
 import { encodeKey } from '../../common/keys.ts'
 import { bodyOf, deadUrl, startPeer } from './peer.ts'
 

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { createReadStream, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createClient, type PutBody } from '../../client/index.ts'
 import { parseReceipt } from '../../common/signing.ts'
@@ -46,6 +47,16 @@ async function breakingNode(t: Test, bytes: number): Promise<string> {
   })
   return url
 }
+
+void t.test('a node may answer when it has all bytes, however late the source ends', async t => {
+  const { client } = await startStandIn(t)
+  async function* slowToEnd() {
+    yield Buffer.from('twelve bytes')
+    await sleep(300)
+  }
+  const result = await client.put('late', slowToEnd(), { size: 12 })
+  t.equal(result.copies, 2)
+})
 
 void t.test('every kind of body arrives whole on as many devices as asked', async t => {
   const cluster = await startStandIn(t)
@@ -254,6 +265,15 @@ void t.test('an abort ends the put at once, at the nodes too', async t => {
   t.same(cluster.abandoned, ['u101'])
   await until(() => everyFile(cluster).length === 0)
   await t.rejects(cluster.client.put('a', 'x', { signal: abort.signal }), reason)
+})
+
+void t.test('an upload that was being opened at the abort is given up', async t => {
+  const cluster = await startStandIn(t)
+  const abort = new AbortController()
+  const reason = new Error('changed my mind')
+  cluster.onOpen = () => abort.abort(reason)
+  await t.rejects(cluster.client.put('a', 'x', { signal: abort.signal }), reason)
+  t.same(cluster.abandoned, ['u101'])
 })
 
 void t.test('a node that stored other bytes does not count', async t => {

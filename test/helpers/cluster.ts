@@ -7,7 +7,7 @@ import { createLogger } from '../../common/log.ts'
 import { hostSecret } from '../../common/signing.ts'
 import { registerNodes, untilWriteable } from '../../deploy/up/register.ts'
 import { createStorageNode, type StorageNode } from '../../storage-node/index.ts'
-import { createTracker, type Tracker } from '../../tracker/index.ts'
+import { createTracker, type Tracker, type TrackerConfig } from '../../tracker/index.ts'
 import { directory } from './directory.ts'
 import { testDatabase } from './postgres.ts'
 import { until } from './until.ts'
@@ -18,6 +18,8 @@ export interface ClusterOptions {
   readonly devices?: number
   readonly trackers?: number
   readonly open?: boolean
+  /** Other settings of the trackers. */
+  readonly tracker?: Partial<TrackerConfig>
   /** Copies of the classes of the domain `test`, beside the default one of two. */
   readonly classes?: Readonly<Record<string, number>>
   readonly settings?: Readonly<Record<string, string>>
@@ -100,10 +102,15 @@ export async function startCluster(t: Test, options: ClusterOptions = {}): Promi
           httpListen: '127.0.0.1:0',
           wireListen: '127.0.0.1:0',
           wireAllow: '',
+          wireMaxConnections: 4096,
+          wireMaxConnectionsPerAddress: 1024,
+          noJobMaster: false,
+          plugins: '',
           secret,
           adminToken,
           open,
           logLevel: 'error',
+          ...options.tracker,
         },
         log,
       )

@@ -1,5 +1,11 @@
-/** Makes one more replica of a content, verified, with bytes flowing from node to node through here. */
-import { CodedError } from '../../common/errors.ts'
+/**
+ * Makes one more replica of a content, verified: the destination's node fetches it from the source's,
+ * or, where it cannot, the bytes come through here.
+ */
+import { createHash, type Hash } from 'node:crypto'
+import { Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { CodedError, isCoded } from '../../common/errors.ts'
 import { parseReceipt } from '../../common/signing.ts'
 import { isReadable, type Device } from '../policy/device.ts'
 import { orderForRead } from '../policy/placement.ts'
@@ -10,6 +16,26 @@ export interface Content {
   readonly size: number
   /** Lower-case hex; undefined when not known. */
   readonly sha256: string | undefined
+  /** Digest by the class's algorithm, where one is stored. */
+  readonly checksum?: Checksum | undefined
+  /** Algorithm of a digest that is to be found out. */
+  readonly wanted?: ChecksumAlgorithm | undefined
+}
+
+export type ChecksumAlgorithm = 'md5' | 'sha1'
+
+/** Lower-case hex. */
+export interface Checksum {
+  readonly algorithm: ChecksumAlgorithm
+  readonly hex: string
+}
+
+/** What is known of a copy that was made; digests in lower-case hex. */
+export interface Copied {
+  /** Undefined when neither the node told it nor anything else asked for it. */
+  readonly sha256?: string | undefined
+  /** The digest that was wanted. */
+  readonly checksum?: string | undefined
 }
 
 /** Seconds that the URLs of one copy work. */
@@ -35,67 +61,227 @@ export function readableSources(
   { cluster, random }: Pick<Context, 'cluster' | 'random'>,
   devids: readonly number[],
 ): Device[] {
-  const holders = cluster.devices().filter(device => devids.includes(device.devid))
+  const holders = devids.flatMap(devid => cluster.device(devid) ?? [])
   return orderForRead(holders, random).filter(isReadable)
 }
 
-/**
- * Copies `content` from one device to another and returns its SHA-256 when the destination's node
- * told it. The copy has its length checked, and its checksum where one is known on both sides.
- * Throws CopyError; then nothing is left at the destination, as far as it can be reached.
- */
-export async function copyReplica(
-  { urls, storage }: Pick<Context, 'urls' | 'storage'>,
-  content: Content,
-  { from, to, signal }: { from: number; to: number; signal?: AbortSignal },
-): Promise<string | undefined> {
-  const { fid } = content
-  const urlOf = (method: 'GET' | 'PUT' | 'DELETE', devid: number): string => {
-    const url = urls.replica({ devid, fid }, { method, seconds: urlSeconds })
-    if (!url) throw new CodedError('no_device', `device ${devid} is not configured`)
-    return url
-  }
-  const abort = signal ? { signal } : {}
+type Hands = Pick<Context, 'urls' | 'storage' | 'hooks' | 'cluster'>
 
-  const source = await storage.get(urlOf('GET', from), abort).catch((err: unknown) => {
+interface Ends {
+  readonly from: number
+  readonly to: number
+  readonly signal?: AbortSignal | undefined
+}
+
+/**
+ * Copies `content` from one device to another. The copy has its length checked, and its digests where
+ * any are known. Throws CopyError; then nothing is left at the destination, as far as it can be reached.
+ */
+export async function copyReplica(ctx: Hands, content: Content, ends: Ends): Promise<Copied> {
+  const arrived = ctx.cluster.expect(ends.to, content.size)
+  try {
+    // A plugin may name a source that no node knows.
+    const other = await alternative(ctx, { devid: ends.from, fid: content.fid })
+    const pulled = other ? undefined : await pull(ctx, content, ends)
+    return pulled ?? (await relay(ctx, content, ends, other))
+  } catch (err) {
+    ends.signal?.throwIfAborted()
+    throw err
+  } finally {
+    arrived()
+  }
+}
+
+/** Has the destination's node fetch the content; undefined when it cannot. */
+async function pull(
+  ctx: Hands,
+  content: Content,
+  { from, to, signal }: Ends,
+): Promise<Copied | undefined> {
+  const { fid, size, sha256 } = content
+  const source = urlOf(ctx, 'GET', { devid: from, fid })
+  const [, , at = ''] = source.split('/')
+  const url = ctx.urls.copy({ devid: to, fid }, at, { seconds: urlSeconds })
+  if (!url) throw new CopyError('destination', to, notConfigured(to))
+  try {
+    const stored = await ctx.storage.copy(url, source, { size, sha256, signal })
+    if (!stored) return undefined
+    const copied = { sha256: stored.sha256 ?? digestOf(stored.receipt) }
+    return await verify(ctx, content, { copied, from, to, signal })
+  } catch (err) {
+    await discard(ctx, { devid: to, fid })
+    if (err instanceof CopyError) throw err
+    // Its list of sources is its operator's; what it may not fetch can still be brought.
+    if (isCoded(err, 'source_refused')) return undefined
+    throw isCoded(err, 'source_failed')
+      ? new CopyError('source', from, err)
+      : new CopyError('destination', to, err)
+  }
+}
+
+async function alternative(
+  { urls, hooks }: Hands,
+  replica: { devid: number; fid: number },
+): Promise<{ url: string; host?: string } | undefined> {
+  const usual = urls.replica(replica, { method: 'GET', seconds: urlSeconds })
+  const chosen = usual === undefined ? undefined : await hooks?.copySource(replica, usual)
+  return chosen && (chosen.url !== usual || chosen.host !== undefined) ? chosen : undefined
+}
+
+/** Brings the bytes from one node to the other. */
+async function relay(
+  ctx: Hands,
+  content: Content,
+  { from, to, signal }: Ends,
+  other: { readonly url: string; readonly host?: string } | undefined,
+): Promise<Copied> {
+  const { storage } = ctx
+  const { fid, size } = content
+  const { url, host } = other ?? { url: urlOf(ctx, 'GET', { devid: from, fid }), host: undefined }
+  const source = await storage.get(url, { signal, host }).catch((err: unknown) => {
     throw new CopyError('source', from, err)
   })
-  if (source.size !== content.size) {
+  if (source.size !== size) {
     source.body.destroy()
-    const found = new CodedError('size_mismatch', `${source.size} bytes, not ${content.size}`)
+    const found = new CodedError('size_mismatch', `${source.size} bytes, not ${size}`)
     throw new CopyError('source', from, found)
   }
   let broken: unknown
   source.body.once('error', err => {
     broken ??= err
   })
+  const hashes = hashesFor(content)
+  const body = source.body.pipe(hashing([...hashes.values()]))
+  source.body.once('error', err => body.destroy(err))
   try {
-    const stored = await storage.put(urlOf('PUT', to), source.body, {
-      size: content.size,
-      ...abort,
+    const md5 = content.checksum?.algorithm === 'md5' ? content.checksum.hex : undefined
+    const stored = await storage.put(urlOf(ctx, 'PUT', { devid: to, fid }), body, {
+      size,
+      signal,
+      ...(md5 && { contentMd5: Buffer.from(md5, 'hex') }),
     })
-    const sha256 = stored.sha256 ?? (stored.receipt && parseReceipt(stored.receipt)?.sha256)
-    if (sha256 && content.sha256 && sha256 !== content.sha256) {
-      broken = new CodedError('checksum_mismatch', `SHA-256 ${sha256}, not ${content.sha256}`)
-      throw broken
+    const read = new Map([...hashes].map(([name, hash]) => [name, hash.digest('hex')]))
+    broken = mismatch(content, name => read.get(name))
+    if (broken) throw broken as CodedError
+    const told = stored.sha256 ?? digestOf(stored.receipt)
+    const copied = { sha256: told ?? read.get('sha256') }
+    // A node that tells what it stored has looked; any other is asked for the bytes again.
+    if (told !== undefined) {
+      if (told !== read.get('sha256')) {
+        throw new CodedError('checksum_mismatch', 'other bytes arrived than were sent')
+      }
+      return withWanted(content, copied, read)
     }
-    if (!sha256) await verifySize(storage, urlOf('GET', to), content.size)
-    return sha256
+    await compareStored(ctx, { devid: to, fid }, { size, sha256: read.get('sha256'), signal })
+    return withWanted(content, copied, read)
   } catch (err) {
     source.body.destroy()
-    // What a foreign node may have kept of a failed PUT; ours keeps nothing.
-    await storage
-      .remove(urlOf('DELETE', to), { signal: AbortSignal.timeout(2_000) })
-      .catch(() => {})
+    await discard(ctx, { devid: to, fid })
     // A source that sent wrong or too few bytes shows at the destination as well: it is to blame.
     if (broken) throw new CopyError('source', from, broken)
     throw new CopyError('destination', to, err)
   }
 }
 
-async function verifySize(storage: Context['storage'], url: string, size: number): Promise<void> {
-  const found = await storage.head(url)
-  if (found?.size !== size) {
-    throw new CodedError('size_mismatch', `${found?.size ?? 'no'} bytes arrived, not ${size}`)
+const withWanted = (
+  { wanted }: Content,
+  copied: Copied,
+  read: ReadonlyMap<string, string>,
+): Copied => (wanted ? { ...copied, checksum: read.get(wanted) } : copied)
+
+function hashesFor({ checksum, wanted }: Content): Map<string, Hash> {
+  const names = new Set(['sha256', checksum?.algorithm, wanted])
+  return new Map([...names].flatMap(name => (name ? [[name, createHash(name)] as const] : [])))
+}
+
+function hashing(hashes: readonly Hash[]): Transform {
+  return new Transform({
+    transform(chunk: Buffer, _, done) {
+      for (const hash of hashes) hash.update(chunk)
+      done(null, chunk)
+    },
+  })
+}
+
+/** Compares a copy that a node made with what is known of the content; finds out what is wanted. */
+async function verify(
+  ctx: Hands,
+  content: Content,
+  { copied, from, to, signal }: Ends & { readonly copied: Copied },
+): Promise<Copied> {
+  const { fid, sha256, checksum, wanted } = content
+  if (sha256 !== undefined && copied.sha256 !== undefined && sha256 !== copied.sha256) {
+    const found = new CodedError('checksum_mismatch', `SHA-256 ${copied.sha256}, not ${sha256}`)
+    throw new CopyError('source', from, found)
+  }
+  // What has the SHA-256 that it should have has its other digests, too.
+  const known = sha256 !== undefined && copied.sha256 === sha256
+  const algorithms = new Set([known ? undefined : checksum?.algorithm, wanted])
+  const names = [...algorithms].filter(name => name !== undefined)
+  if (names.length === 0) return copied
+  const url = urlOf(ctx, 'GET', { devid: to, fid })
+  const told = await ctx.storage.digest(url, names, { signal })
+  const wrong =
+    told && mismatch(content, name => (name === 'sha256' ? undefined : told.digest[name]))
+  if (wrong) throw new CopyError('source', from, wrong)
+  return { ...copied, checksum: wanted && told?.digest[wanted] }
+}
+
+function mismatch(
+  { sha256, checksum }: Content,
+  found: (name: 'sha256' | ChecksumAlgorithm) => string | undefined,
+): CodedError | undefined {
+  const pairs = [['sha256', sha256] as const, [checksum?.algorithm, checksum?.hex] as const]
+  for (const [name, expected] of pairs) {
+    const is = name && found(name)
+    if (is !== undefined && expected !== undefined && is !== expected) {
+      return new CodedError('checksum_mismatch', `${name} ${is}, not ${expected}`)
+    }
+  }
+  return undefined
+}
+
+/** Reads a stored copy again. Throws when it is not what was sent. */
+async function compareStored(
+  ctx: Hands,
+  replica: { devid: number; fid: number },
+  {
+    size,
+    sha256,
+    signal,
+  }: { size: number; sha256: string | undefined; signal?: AbortSignal | undefined },
+): Promise<void> {
+  const stored = await ctx.storage.get(urlOf(ctx, 'GET', replica), { signal })
+  const hash = createHash('sha256')
+  await pipeline(stored.body, hash)
+  if (stored.size !== size) {
+    throw new CodedError('size_mismatch', `${stored.size} bytes arrived, not ${size}`)
+  }
+  if (hash.digest('hex') !== sha256) {
+    throw new CodedError('checksum_mismatch', 'other bytes arrived than were sent')
   }
 }
+
+/** Removes what a failed copy may have left behind. */
+async function discard(ctx: Hands, replica: { devid: number; fid: number }): Promise<void> {
+  const url = ctx.urls.replica(replica, { method: 'DELETE', seconds: urlSeconds })
+  if (!url) return
+  await ctx.storage.remove(url, { signal: AbortSignal.timeout(2_000) }).catch(() => {})
+}
+
+function urlOf(
+  { urls }: Hands,
+  method: 'GET' | 'PUT',
+  replica: { devid: number; fid: number },
+): string {
+  const url = urls.replica(replica, { method, seconds: urlSeconds })
+  if (url) return url
+  const end = method === 'GET' ? 'source' : 'destination'
+  throw new CopyError(end, replica.devid, notConfigured(replica.devid))
+}
+
+const digestOf = (receipt: string | undefined): string | undefined =>
+  receipt === undefined ? undefined : parseReceipt(receipt)?.sha256
+
+const notConfigured = (devid: number): CodedError =>
+  new CodedError('no_device', `device ${devid} is not configured`)

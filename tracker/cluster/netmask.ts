@@ -3,11 +3,17 @@ import { BlockList, isIP } from 'node:net'
 /** Tells whether an address belongs to a network. */
 export type Netmask = (address: string) => boolean
 
+export interface Network {
+  /** Of the address, that all in the network have in common. */
+  readonly bits: number
+  readonly holds: Netmask
+}
+
 /**
  * Reads a network as MogileFS writes it: `ADDRESS`, `ADDRESS/BITS`, or for IPv4 with the mask spelt
  * out, `10.0.0.0/255.0.0.0` and `10.0.0.0:255.0.0.0`. Undefined for anything else.
  */
-export function parseNetmask(text: string): Netmask | undefined {
+export function parseNetwork(text: string): Network | undefined {
   const [, address = '', bits] = /^([^/]+)(?:\/(.+))?$/.exec(spelledWithSlash(text)) ?? []
   const version = isIP(address)
   if (version === 0) return undefined
@@ -16,8 +22,14 @@ export function parseNetmask(text: string): Netmask | undefined {
   if (prefix === undefined || prefix > widest) return undefined
   const list = new BlockList()
   list.addSubnet(address, prefix, familyOf(address))
-  return other => isIP(other) !== 0 && list.check(other, familyOf(other))
+  return {
+    bits: prefix,
+    holds: other => isIP(other) !== 0 && list.check(other, familyOf(other)),
+  }
 }
+
+/** The same, as far as only what it holds matters. */
+export const parseNetmask = (text: string): Netmask | undefined => parseNetwork(text)?.holds
 
 const familyOf = (address: string): 'ipv4' | 'ipv6' => (isIP(address) === 6 ? 'ipv6' : 'ipv4')
 

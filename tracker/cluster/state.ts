@@ -3,15 +3,32 @@
  * anew all the time) and as observed (what the monitor saw; never stored).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Device, DeviceObservation, HostObservation } from '../policy/device.ts'
+import type { Device, DeviceObservation, HostObservation, Load } from '../policy/device.ts'
+import type { CustomPolicy } from '../policy/verdict.ts'
 import type { Db } from '../store/db.ts'
 import { emptySnapshot, readSnapshot, type Snapshot } from './snapshot.ts'
+import { createPlaces } from './zones.ts'
 
 /** What the monitor saw of a device. */
 export interface Observation {
   readonly state: DeviceObservation
   readonly totalBytes?: number
   readonly usedBytes?: number
+  /** Percent of the time that the disk is busy; undefined: not told. */
+  readonly utilization?: number | undefined
+  /** Seconds that its node's clock is ahead; undefined: about right, or not told. */
+  readonly skewSeconds?: number | undefined
+  /** Why it is not as it should be, as a sentence; undefined: it is, or nobody told. */
+  readonly why?: string | undefined
+}
+
+/** Files that were sent to a device since it last told how full it is count as under way. */
+interface Traffic {
+  files: number
+  bytes: number
+  /** What was sent that its next report will tell of. */
+  settledFiles: number
+  settledBytes: number
 }
 
 /** Least milliseconds between reads for names that are not known here. */
@@ -19,14 +36,18 @@ const missRefreshMs = 250
 
 export class ClusterState {
   snapshot: Snapshot = emptySnapshot
+  /** What plugins bring, by name. */
+  policies: ReadonlyMap<string, CustomPolicy> = new Map()
   readonly #db: Db
   readonly #hosts = new Map<number, HostObservation>()
   readonly #devices = new Map<number, Observation>()
+  readonly #traffic = new Map<number, Traffic>()
   #refreshing: Promise<void> | undefined
   #again: Promise<void> | undefined
   #afterMiss: Promise<void> | undefined
   #refreshedAt = Number.NEGATIVE_INFINITY
-  #devicesView: Device[] | undefined
+  #devicesView: Map<number, Device> | undefined
+  #devicesList: readonly Device[] = []
 
   constructor(db: Db) {
     this.#db = db
@@ -82,6 +103,43 @@ export class ClusterState {
   observeDevice(devid: number, observation: Observation): void {
     this.#devices.set(devid, { ...this.#devices.get(devid), ...observation })
     this.#devicesView = undefined
+    if (observation.usedBytes === undefined) return
+    const traffic = this.#trafficOf(devid)
+    traffic.files -= traffic.settledFiles
+    traffic.bytes -= traffic.settledBytes
+    traffic.settledFiles = 0
+    traffic.settledBytes = 0
+  }
+
+  /**
+   * Notes that a file of `size` bytes is on its way to a device, so that the next one may go elsewhere.
+   * To be called back when it has arrived or will not: it counts until the device next reports.
+   */
+  expect(devid: number, size: number): () => void {
+    const traffic = this.#trafficOf(devid)
+    traffic.files++
+    traffic.bytes += size
+    let done = false
+    return () => {
+      if (done) return
+      done = true
+      traffic.settledFiles++
+      traffic.settledBytes += size
+    }
+  }
+
+  #trafficOf(devid: number): Traffic {
+    let traffic = this.#traffic.get(devid)
+    if (!traffic) {
+      traffic = { files: 0, bytes: 0, settledFiles: 0, settledBytes: 0 }
+      this.#traffic.set(devid, traffic)
+    }
+    return traffic
+  }
+
+  /** What was last seen of a device by this tracker, or told to it. */
+  observation(devid: number): Observation | undefined {
+    return this.#devices.get(devid)
   }
 
   hostObservation(id: number): HostObservation {
@@ -94,36 +152,58 @@ export class ClusterState {
 
   /** Every device with its host, as configured and observed. */
   devices(): readonly Device[] {
-    this.#devicesView ??= this.#buildDevices()
-    return this.#devicesView
+    this.#view()
+    return this.#devicesList
   }
 
   /** One device; undefined when no such device is configured. */
   device(devid: number): Device | undefined {
-    return this.devices().find(device => device.devid === devid)
+    return this.#view().get(devid)
+  }
+
+  #view(): ReadonlyMap<number, Device> {
+    if (!this.#devicesView) {
+      this.#devicesList = this.#buildDevices()
+      this.#devicesView = new Map(this.#devicesList.map(device => [device.devid, device]))
+    }
+    return this.#devicesView
   }
 
   #buildDevices(): Device[] {
-    const { devices, hosts } = this.snapshot
+    const { devices, hosts, settings } = this.snapshot
+    const placeOf = createPlaces(settings)
     const hostViews = new Map(
-      [...hosts.values()].map(({ id, name, status }) => [
-        id,
-        { id, name, status, observed: this.hostObservation(id) },
-      ]),
+      [...hosts.values()].map(row => {
+        const { id, name, status } = row
+        return [id, { id, name, status, observed: this.hostObservation(id), ...placeOf(row) }]
+      }),
     )
-    return [...devices.values()].flatMap(({ hostId, devid, status, weight, ...usage }) => {
+    return [...devices.values()].flatMap(({ hostId, devid, status, weight, lostAt, ...usage }) => {
       const host = hostViews.get(hostId)
       if (!host) return []
       const seen = this.#devices.get(devid)
+      const load: Load = this.#trafficOf(devid)
+      const problem = problemOf(seen)
       return {
         devid,
         status,
         weight,
         host,
+        load,
+        lost: lostAt !== null,
+        clockSkewed: seen?.skewSeconds !== undefined,
         observed: seen?.state ?? 'unknown',
         totalBytes: seen?.totalBytes ?? usage.totalBytes,
         usedBytes: seen?.usedBytes ?? usage.usedBytes,
+        ...(seen?.utilization !== undefined && { utilization: seen.utilization }),
+        ...(problem !== undefined && { problem }),
       }
     })
   }
+}
+
+function problemOf({ skewSeconds, why }: Partial<Observation> = {}): string | undefined {
+  if (skewSeconds === undefined) return why
+  const direction = skewSeconds > 0 ? 'ahead' : 'behind'
+  return `clock_skew: the clock of its node is ${Math.abs(skewSeconds)} s ${direction}`
 }

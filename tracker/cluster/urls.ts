@@ -19,7 +19,9 @@ export interface UrlOptions {
 export interface ReplicaUrls {
   /** The URL of a replica, signed; undefined when the device or its host is not configured. */
   replica(replica: Replica, options: UrlOptions): string | undefined
-  /** The same without a signature, as MogileFS writes it. */
+  /** The URL at which a node is told to copy a replica from `source`, `HOST:PORT` of another. */
+  copy(replica: Replica, source: string, options: { readonly seconds: number }): string | undefined
+  /** The same as `replica` without a signature, as MogileFS writes it. */
   plain(replica: Replica, options: Omit<UrlOptions, 'seconds'>): string | undefined
   /** The URL of something else below a device (`usage`), signed. */
   object(host: HostRow, object: { devid: number; name: string }, options: UrlOptions): string
@@ -74,6 +76,13 @@ export function createReplicaUrls(
       const grant = { method: options.method, devid, object: String(fid) }
       const token = sign(host, grant, options.seconds)
       return `${origin(host, options)}/dev${devid}/${fidPath(fid)}?${token}`
+    },
+    copy({ devid, fid }, source, { seconds }) {
+      const host = hostOf(devid)
+      if (!host) return undefined
+      const grant = { method: 'COPY', devid, object: `${fid}@${source}` } as const
+      const token = sign(host, grant, seconds)
+      return `${origin(host, { method: 'PUT' })}/dev${devid}/${fidPath(fid)}?${token}`
     },
     plain({ devid, fid }, options) {
       const host = hostOf(devid)

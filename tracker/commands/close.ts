@@ -7,14 +7,16 @@ import { pipeline } from 'node:stream/promises'
 import { CodedError } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
 import { copyReplica, readableSources } from '../cluster/copy.ts'
+import { judgeReplicas } from '../cluster/judge.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import type { Device } from '../policy/device.ts'
+import { spreadOverHosts } from '../policy/placement.ts'
 import type { Caller } from '../store/audit.ts'
 import { claimFid } from '../store/fids.ts'
 import { fileKey } from '../store/files.ts'
-import { abandonUpload, findUploadByFid, type UploadRow } from '../store/uploads.ts'
+import { abandonUpload, type OpenUpload } from '../store/uploads.ts'
 import { getClassOf, getDomain, getFileClass } from './lookup.ts'
-import { chooseDevices } from './uploads.ts'
+import { chooseDevices, expectUploads } from './uploads.ts'
 
 /** Longest key on the line protocol, in bytes. */
 const maxWireKey = 255
@@ -39,14 +41,16 @@ export async function createOpen(
 ): Promise<{ fid: number; devices: Device[] }> {
   const domain = await getDomain(ctx, args.domain)
   const classRow = await getFileClass(ctx, { domain, name: args.class }, 'unreg_class')
-  const devices = chooseDevices(ctx, args.size).slice(0, args.multiple ? maxDestinations : 1)
+  const ordered = ctx.hooks && (await ctx.hooks.orderForWrite(ctx.cluster.devices()))
+  const candidates = ordered ? spreadOverHosts(ordered) : chooseDevices(ctx, args.size)
+  const devices = candidates.slice(0, args.multiple ? maxDestinations : 1)
   if (devices.length === 0) throw new CodedError('no_devices', 'no device takes new files now')
   if (args.key.length > maxWireKey) throw new CodedError('db', 'the key is too long')
   const fid = args.fid === 0 ? await ctx.fids.next() : args.fid
   if (args.fid !== 0 && !(Number.isSafeInteger(fid) && fid > 0 && (await claimFid(ctx.db, fid)))) {
     throw new CodedError('fid_in_use', 'that fid is or was in use')
   }
-  const expiresAt = await ctx.insertUpload({
+  const expiresAt = await ctx.names.insertUpload({
     ...fileKey(domain.id, args.key),
     fid,
     classId: classRow.id,
@@ -58,6 +62,7 @@ export async function createOpen(
     seconds: numberSetting(ctx.cluster.snapshot, 'upload_seconds'),
   })
   if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
+  expectUploads(ctx, devices.slice(0, 1), args.size)
   return { fid, devices }
 }
 
@@ -112,19 +117,22 @@ export async function createClose(
     { devid, fid },
     { method: 'PUT', alternative: args.alternative, reader: caller.address },
   )
-  if (path === undefined || args.path.split('?', 1)[0] !== path) {
+  const [given] = ctx.open ? [args.path] : args.path.split('?', 1)
+  if (path === undefined || given !== path) {
     throw new CodedError('bogus_args', 'the path is not the one that was given out')
   }
-  const upload = await findUploadByFid(ctx.db, fid)
-  const closed = new CodedError('no_temp_file', 'the upload is not open')
-  if (!upload || upload.committedAt || upload.expired) throw closed
+  const upload = await ctx.names.findOpenUpload(fid)
+  if (!upload || upload.expired) throw notOpen()
   const graceSeconds = numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds')
+  const offered = upload.devids.includes(devid)
   const giveUp = async (): Promise<void> => {
-    if (!(await abandonUpload(ctx.db, upload, graceSeconds))) throw closed
+    // The bytes are where the client says that it has written them.
+    const elsewhere = offered ? [] : [devid]
+    if (!(await abandonUpload(ctx.db, upload, graceSeconds, elsewhere))) throw notOpen()
     ctx.wake('delete')
   }
   try {
-    if (!upload.devids.includes(devid)) {
+    if (!offered) {
       throw new CodedError(
         'invalid_destdev',
         `File uploaded to invalid dest ${devid}. Valid devices were: ${upload.devids.join(',')}`,
@@ -135,9 +143,9 @@ export async function createClose(
     const size = await verifySize(ctx, args)
     if (args.checksum && args.verifyChecksum) await verifyChecksum(ctx, args, args.checksum)
     const devids = await acknowledgedCopies(ctx, upload, { devid, size })
-    const { hashtype, mindevcount } = getClassOf(ctx, upload)
-    const replicate = devids.length < mindevcount
-    const committed = await ctx.commitUpload({
+    const { hashtype } = getClassOf(ctx, upload)
+    const replicate = judgeReplicas(ctx, { ...upload, size, devids }).kind !== 'satisfied'
+    const committed = await ctx.names.commitUpload({
       upload,
       file: fileKey(domain.id, args.key),
       answer: { size, devids, copies: devids.length },
@@ -149,7 +157,7 @@ export async function createClose(
       graceSeconds,
       caller,
     })
-    if (!committed) throw closed
+    if (!committed) throw notOpen()
     if (replicate) ctx.wake('replicate')
   } catch (err) {
     if (
@@ -162,6 +170,8 @@ export async function createClose(
     throw err
   }
 }
+
+const notOpen = (): CodedError => new CodedError('no_temp_file', 'the upload is not open')
 
 function readUrl(ctx: Context, { devid, fid }: { devid: number; fid: number }): string {
   const url = ctx.urls.replica({ devid, fid }, { method: 'GET', seconds: 3600 })
@@ -197,21 +207,26 @@ async function verifyChecksum(
   { algorithm, digest }: Checksum,
 ): Promise<void> {
   const hash = createHash(hashNames[algorithm])
-  const { body } = await ctx.storage.get(readUrl(ctx, args))
-  await pipeline(body, hash)
-  const found = hash.digest()
-  if (found.equals(digest)) return
+  const found = await ctx.storage
+    .get(readUrl(ctx, args))
+    .then(({ body }) => pipeline(body, hash))
+    .then(() => hash.digest())
+    .catch((err: unknown) => {
+      ctx.log.warn({ err, fid: args.fid, devid: args.devid }, 'stored bytes could not be read')
+      return undefined
+    })
+  if (found?.equals(digest)) return
   const path = args.path.split('?', 1)[0]
   throw new CodedError(
     'checksum_mismatch',
-    `Expected: Checksum[f=${args.fid};${algorithm}=${digest.toString('hex')}]; actual: ${algorithm}:${found.toString('hex')}; path: ${path}`,
+    `Expected: Checksum[f=${args.fid};${algorithm}=${digest.toString('hex')}]; actual: ${algorithm}:${found?.toString('hex') ?? 'unreadable'}; path: ${path}`,
   )
 }
 
 /** Makes the copies that the class wants before OK, on offered devices; fewer when none is left. */
 async function acknowledgedCopies(
   ctx: Context,
-  upload: UploadRow,
+  upload: OpenUpload,
   { devid, size }: { devid: number; size: number },
 ): Promise<number[]> {
   const devids = [devid]

@@ -3,31 +3,39 @@ import type { Context } from '../cluster/context.ts'
 import { findFileByFid, listFilesByFid, type FileRow } from '../store/files.ts'
 import {
   expediteReplications,
+  findCheck,
   findDeletion,
   findReplication,
+  listMoves,
   type QueuedDeletion,
   type QueuedJob,
+  type QueuedMove,
 } from '../store/jobs.ts'
-import { findUploadByFid, type UploadRow } from '../store/uploads.ts'
+import { findOpenUploads, type OpenUpload } from '../store/uploads.ts'
 
 /** All that is known of one content. */
 export interface Traces {
   readonly file: FileRow | undefined
   /** While it is open. */
-  readonly upload: UploadRow | undefined
+  readonly upload: OpenUpload | undefined
   readonly replication: QueuedJob | undefined
   readonly deletion: QueuedDeletion | undefined
+  readonly check: QueuedJob | undefined
+  /** By a rebalance, each from another device. */
+  readonly moves: readonly QueuedMove[]
 }
 
 /** What there is of a fid, in any state. */
 export async function traceFid({ db }: Pick<Context, 'db'>, fid: number): Promise<Traces> {
-  const [file, upload, replication, deletion] = await Promise.all([
+  const [file, [upload], replication, deletion, check, moves] = await Promise.all([
     findFileByFid(db, fid),
-    findUploadByFid(db, fid),
+    findOpenUploads(db, [fid]),
     findReplication(db, fid),
     findDeletion(db, fid),
+    findCheck(db, fid),
+    listMoves(db, fid),
   ])
-  return { file, upload: upload?.committedAt ? undefined : upload, replication, deletion }
+  return { file, upload, replication, deletion, check, moves }
 }
 
 /** Files of all domains by their fids, ascending, from behind `after`. */

@@ -2,7 +2,7 @@
 import { CodedError } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
 import { findClass, type Domain } from '../cluster/snapshot.ts'
-import { parsePolicy } from '../policy/replication.ts'
+import { parsePolicy, type KnownPolicies } from '../policy/spec.ts'
 import { insertAudit, type Caller } from '../store/audit.ts'
 import { isUniqueViolation } from '../store/db.ts'
 import {
@@ -13,9 +13,12 @@ import {
   removeClass,
   removeDomain,
   updateClass,
+  updateDomain,
   type ClassChange,
   type ClassRow,
 } from '../store/domains.ts'
+import { requestReview } from '../store/reviews.ts'
+import { emptyTrash } from '../store/trash.ts'
 
 /** Every domain, by name. */
 export function listDomains({ cluster }: Pick<Context, 'cluster'>): Domain[] {
@@ -48,7 +51,22 @@ export async function createDomain(ctx: Context, name: string, caller: Caller): 
   return getConfiguredDomain(ctx, name)
 }
 
-/** Removes an empty domain. Throws domain_not_found, domain_has_files or domain_has_classes. */
+/** Changes a domain. Throws no_domain or domain_not_found. */
+export async function changeDomain(
+  ctx: Context,
+  { name, trashSeconds }: { readonly name: string; readonly trashSeconds: number },
+  caller: Caller,
+): Promise<Domain> {
+  const { id } = await getConfiguredDomain(ctx, name)
+  await ctx.db.transaction(async tx => {
+    await updateDomain(tx, { id, trashSeconds })
+    const detail = { name, trashSeconds }
+    await insertAudit(tx, caller, { action: 'domain.change', domainId: id, detail })
+  })
+  return getConfiguredDomain(ctx, name)
+}
+
+/** Removes an empty domain. What its trash holds goes with it. Throws domain_not_found, domain_has_files or domain_has_classes. */
 export async function deleteDomain(ctx: Context, name: string, caller: Caller): Promise<void> {
   const { id, classes } = await getConfiguredDomain(ctx, name)
   await ctx.db.transaction(async tx => {
@@ -56,6 +74,7 @@ export async function deleteDomain(ctx: Context, name: string, caller: Caller): 
     if (classes.size > 1) {
       throw new CodedError('domain_has_classes', `${name} has classes beside the default one`)
     }
+    await emptyTrash(tx, id)
     await removeDomain(tx, id)
     await insertAudit(tx, caller, { action: 'domain.delete', domainId: id, detail: { name } })
   })
@@ -78,7 +97,7 @@ export async function createClass(
   args: ClassArgs,
   caller: Caller,
 ): Promise<ClassRow> {
-  const change = checkClass(args)
+  const change = checkClass(args, ctx.cluster.policies)
   const { domain, name } = args
   const { id: domainId } = await getConfiguredDomain(ctx, domain)
   try {
@@ -100,14 +119,18 @@ export async function changeClass(
   args: ClassArgs,
   caller: Caller,
 ): Promise<ClassRow> {
-  const change = checkClass(args)
+  const change = checkClass(args, ctx.cluster.policies)
   const { domain, name } = args
   const { domainId, id } = await getClass(ctx, { domain, name })
   await ctx.db.transaction(async tx => {
     await updateClass(tx, { domainId, id, ...change })
+    if (change.mindevcount !== undefined || change.replpolicy !== undefined) {
+      await requestReview(tx, { domainId, classId: id })
+    }
     const detail = { name, ...change }
     await insertAudit(tx, caller, { action: 'class.change', domainId, detail })
   })
+  ctx.wake('review')
   return getClass(ctx, { domain, name })
 }
 
@@ -149,13 +172,16 @@ function checkNames({ domain, name }: { domain: string; name: string }): void {
 
 const maxCopies = 255
 
-function checkClass({ domain, name, hashtype, ...change }: ClassArgs): ClassChange {
+function checkClass(
+  { domain, name, hashtype, ...change }: ClassArgs,
+  policies: KnownPolicies,
+): ClassChange {
   checkNames({ domain, name })
   const { mindevcount, replpolicy } = change
   if (mindevcount !== undefined && !(mindevcount >= 1 && mindevcount <= maxCopies)) {
     throw new CodedError('invalid_mindevcount', `mindevcount is 1 to ${maxCopies}`)
   }
-  if (replpolicy !== undefined && !parsePolicy(replpolicy)) {
+  if (replpolicy !== undefined && !parsePolicy(replpolicy, policies)) {
     throw new CodedError('invalid_replpolicy', `unknown policy ${JSON.stringify(replpolicy)}`)
   }
   if (hashtype === undefined) return change

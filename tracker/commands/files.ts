@@ -11,10 +11,11 @@ import { isUniqueViolation } from '../store/db.ts'
 import {
   fileKey,
   listFiles as listRows,
-  moveFile,
-  removeFile,
+  listKeys as listKeyRows,
   updateFile,
+  type FileContent,
   type FileRow,
+  type KeyPage,
 } from '../store/files.ts'
 import { checkMetadata } from './metadata.ts'
 import { getDomain, getFileClass, getFileKey } from './lookup.ts'
@@ -27,19 +28,22 @@ export interface FileRef {
 
 /** A key's row. Throws no_domain, unreg_domain, no_key or unknown_key. */
 export async function statFile(ctx: Context, ref: FileRef): Promise<FileRow> {
-  const file = await ctx.findFile(await getFileKey(ctx, ref))
+  const file = await ctx.names.findFile(await getFileKey(ctx, ref))
   if (!file) throw unknownKey(ref)
   return file
 }
 
-/** A file and the devices that hold it: readable ones first, best first. */
-export async function locateFile(
-  ctx: Context,
-  ref: FileRef,
-): Promise<{ file: FileRow; devices: Device[] }> {
-  const file = await statFile(ctx, ref)
-  const holders = ctx.cluster.devices().filter(device => file.devids.includes(device.devid))
-  return { file, devices: orderForRead(holders, ctx.random) }
+/** What readers need of a key's row. Throws what `statFile` does. */
+export async function findContent(ctx: Context, ref: FileRef): Promise<FileContent> {
+  const content = await ctx.names.findContent(await getFileKey(ctx, ref))
+  if (!content) throw unknownKey(ref)
+  return content
+}
+
+/** The devices that hold a file: readable ones first, best first. */
+export function holdersOf(ctx: Context, { devids }: Pick<FileContent, 'devids'>): Device[] {
+  const holders = ctx.cluster.devices().filter(({ devid }) => devids.includes(devid))
+  return orderForRead(holders, ctx.random)
 }
 
 /** Of devices in order of preference, those to read from now; all when there is none. */
@@ -54,12 +58,15 @@ export function preferReadable(devices: readonly Device[]): readonly Device[] {
  */
 export async function choosePaths(
   ctx: Context,
-  { file, devices }: { file: FileRow; devices: readonly Device[] },
+  file: FileContent,
   { count, verify }: { count: number; verify: boolean },
 ): Promise<Device[]> {
+  const devices = holdersOf(ctx, file)
+  const ordered = ctx.hooks && (await ctx.hooks.orderForRead(devices))
+  const candidates = ordered ? drainLast(ordered) : devices
   const chosen: Device[] = []
   let verified = !verify
-  for (const device of devices.filter(isReadable)) {
+  for (const device of candidates.filter(isReadable)) {
     if (chosen.length >= count) break
     if (!verified && !(await holds(ctx, device.devid, file))) continue
     chosen.push(device)
@@ -67,10 +74,15 @@ export async function choosePaths(
     verified ||= device.status !== 'drain'
   }
   if (chosen.length > 0) return chosen
-  return devices.filter(device => !isReadable(device)).slice(-1)
+  return candidates.filter(device => !isReadable(device)).slice(-1)
 }
 
-async function holds(ctx: Context, devid: number, { fid, size }: FileRow): Promise<boolean> {
+const drainLast = (devices: readonly Device[]): Device[] => [
+  ...devices.filter(({ status }) => status !== 'drain'),
+  ...devices.filter(({ status }) => status === 'drain'),
+]
+
+async function holds(ctx: Context, devid: number, { fid, size }: FileContent): Promise<boolean> {
   const url = ctx.urls.replica({ devid, fid }, { method: 'GET', seconds: 60 })
   if (!url) return false
   const found = await ctx.storage
@@ -132,6 +144,15 @@ export async function listFiles(ctx: Context, args: ListArgs): Promise<Listing> 
   return { files, prefixes, next: undefined }
 }
 
+/** The keys alone of what `listFiles` without a delimiter lists. Throws no_domain or unreg_domain. */
+export async function listKeys(ctx: Context, args: Omit<ListArgs, 'delimiter'>): Promise<KeyPage> {
+  const { id: domainId } = await getDomain(ctx, args.domain)
+  const below = successor(args.prefix)
+  const position = startOf(args, below)
+  if (!position) return { bytes: Buffer.alloc(0), lengths: [] }
+  return listKeyRows(ctx.db, { domainId, ...position, below, limit: args.limit })
+}
+
 interface Position {
   readonly from: Buffer
   readonly exclusive: boolean
@@ -179,14 +200,14 @@ export async function renameFile(
   if (to.length === 0) throw new CodedError('no_key', 'no new key given')
   if (to.length > maxKeyBytes) throw new CodedError('key_too_long', 'the new key is too long')
   if (from.equals(to)) return statFile(ctx, { domain, key: from })
-  try {
-    const moved = await moveFile(ctx.db, source, fileKey(source.domainId, to))
-    if (!moved) throw unknownKey({ domain, key: from })
-    return moved
-  } catch (err) {
-    if (!isUniqueViolation(err)) throw err
-    throw new CodedError('key_exists', 'the new key is taken', { cause: err })
-  }
+  const taken = (): CodedError => new CodedError('key_exists', 'the new key is taken')
+  const moved = await ctx.names
+    .moveFile({ from: source, to: fileKey(source.domainId, to) })
+    .catch((err: unknown) => {
+      throw isUniqueViolation(err) ? taken() : err
+    })
+  if (moved) return moved
+  throw (await ctx.names.findFile(source)) ? taken() : unknownKey({ domain, key: from })
 }
 
 export interface ChangeArgs extends FileRef {
@@ -232,11 +253,19 @@ export async function reclassifyFile(
   if (classId !== id) await changeFile(ctx, ref)
 }
 
-/** Takes a key away; its bytes go after the grace period. Throws no_key or unknown_key. */
-export async function deleteFile(ctx: Context, ref: FileRef, caller: Caller): Promise<void> {
-  const key = await getFileKey(ctx, ref)
+/**
+ * Takes a key away, with `fid` only while it stands for that content; its bytes go after the grace
+ * period. Throws no_key or unknown_key.
+ */
+export async function deleteFile(
+  ctx: Context,
+  ref: FileRef & { readonly fid?: number },
+  caller: Caller,
+): Promise<void> {
+  const file = await getFileKey(ctx, ref)
   const graceSeconds = numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds')
-  if (!(await removeFile(ctx.db, key, { graceSeconds, caller }))) throw unknownKey(ref)
+  const { fid } = ref
+  if (!(await ctx.names.removeFile({ file, fid, graceSeconds, caller }))) throw unknownKey(ref)
 }
 
 const unknownKey = ({ domain, key }: FileRef): CodedError =>

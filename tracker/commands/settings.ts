@@ -14,9 +14,18 @@ const maxValue = 4096
 /** What is kept for a value; undefined: nothing, the setting is taken back to its default. */
 type Rule = (value: string | undefined) => string | undefined
 
-/** Every setting that was set. */
-export function listSettings({ cluster }: Pick<Context, 'cluster'>): ReadonlyMap<string, string> {
-  return cluster.snapshot.settings
+/** Every setting that was set. What fsck keeps of itself is not listed; what is set for it is. */
+export function listSettings({
+  cluster,
+}: Pick<Context, 'cluster'>): (readonly [name: string, value: string])[] {
+  return [...cluster.snapshot.settings].filter(
+    ([name]) => name === 'fsck_checksum' || !name.startsWith('fsck_'),
+  )
+}
+
+/** Any setting, also one that is not listed. */
+export function findSetting({ cluster }: Pick<Context, 'cluster'>, name: string) {
+  return cluster.snapshot.settings.get(name)
 }
 
 /**
@@ -103,6 +112,7 @@ const checksum: Rule = value => {
 }
 
 const rules: Readonly<Record<string, Rule>> = {
+  maintenance: boolean,
   skip_devcount: boolean,
   skip_mkcol: boolean,
   case_sensitive_list_keys: boolean,

@@ -5,13 +5,14 @@ import type { CommitUpload, Durability, Metadata } from '../../common/protocol.t
 import { checkReceipt, parseReceipt } from '../../common/signing.ts'
 import type { Context } from '../cluster/context.ts'
 import { copyReplica, readableSources } from '../cluster/copy.ts'
+import { judgeReplicas } from '../cluster/judge.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import type { Device } from '../policy/device.ts'
 import { copiesFor, reachableTarget } from '../policy/durability.ts'
 import { placeNewFile } from '../policy/placement.ts'
 import type { Caller } from '../store/audit.ts'
 import { fileKey, type FileId } from '../store/files.ts'
-import { abandonUpload as abandonRow, findUpload, type UploadRow } from '../store/uploads.ts'
+import { abandonUpload as abandonRow, type UploadRow } from '../store/uploads.ts'
 import { getClassOf, getDomain, getFileClass } from './lookup.ts'
 import { checkMetadata } from './metadata.ts'
 
@@ -59,7 +60,7 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
   const file = fileKey(domain.id, args.key)
   const fid = await ctx.fids.next()
   const seconds = numberSetting(ctx.cluster.snapshot, 'upload_seconds')
-  const expiresAt = await ctx.insertUpload({
+  const expiresAt = await ctx.names.insertUpload({
     ...file,
     fid,
     classId: classRow.id,
@@ -71,6 +72,7 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
     seconds,
   })
   if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
+  expectUploads(ctx, devices.slice(0, target.copies), args.size)
   const targets = devices.flatMap(device => {
     const url = ctx.urls.replica({ devid: device.devid, fid }, { method: 'PUT', seconds })
     return url === undefined ? [] : { device, url }
@@ -82,6 +84,15 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
 export function chooseDevices(ctx: Context, size: number): Device[] {
   const reserve = numberSetting(ctx.cluster.snapshot, 'min_free_space_mb') * 1024 * 1024
   return placeNewFile(ctx.cluster.devices(), { size, reserve }, ctx.random)
+}
+
+/** Has devices count a file that is about to be written there, until they next tell how full they are. */
+export function expectUploads(
+  { cluster }: Pick<Context, 'cluster'>,
+  devices: readonly Device[],
+  size = 0,
+): void {
+  for (const { devid } of devices) cluster.expect(devid, size)()
 }
 
 export type CommitArgs = CommitUpload & { readonly domain: string; readonly upload: FileId }
@@ -119,24 +130,29 @@ export async function commitUpload(
       `${upload.durability} needs ${target.copies} copies on ${target.hosts} hosts; there are ${devids.size} on ${countHosts(ctx, devids)}`,
     )
   }
-  const replicate = devids.size < classRow.mindevcount
-  const committed = await ctx.commitUpload({
+  const replicate =
+    judgeReplicas(ctx, { ...upload, size: content.size, devids: [...devids] }).kind !== 'satisfied'
+  const answer = {
+    size: content.size,
+    ...(content.sha256 ? { sha256: content.sha256 } : {}),
+    devids: [...devids],
+    copies: devids.size,
+    ...(target.reduced ? { reduced: target.reduced } : {}),
+  }
+  const committedAt = await ctx.names.commitUpload({
     upload,
     file: fileKey(upload.domainId, upload.key),
-    answer: {
-      size: content.size,
-      ...(content.sha256 ? { sha256: content.sha256 } : {}),
-      devids: [...devids],
-      copies: devids.size,
-      ...(target.reduced ? { reduced: target.reduced } : {}),
-    },
+    answer,
     checksum: null,
     replicate,
     graceSeconds: numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds'),
     caller,
   })
-  if (committed && replicate) ctx.wake('replicate')
-  // Whoever closed it, the row now holds the answer; without one it ran out in between.
+  if (committedAt) {
+    if (replicate) ctx.wake('replicate')
+    return { ...upload, committedAt, answer }
+  }
+  // Somebody else has committed it, and the row holds the answer; or it ran out in between.
   const closed = await getUpload(ctx, args)
   if (!closed.answer) throw noUpload()
   return closed
@@ -160,7 +176,7 @@ async function getUpload(
   { domain, upload }: { readonly domain: string; readonly upload: FileId },
 ): Promise<UploadRow> {
   const { id } = await getDomain(ctx, domain)
-  const row = await findUpload(ctx.db, upload)
+  const row = await ctx.names.findUpload(upload)
   if (row?.domainId !== id) throw noUpload()
   return row
 }
@@ -173,15 +189,16 @@ async function verifyCopy(
   { fid, devids }: UploadRow,
   { devid, receipt }: CommitUpload['copies'][number],
 ): Promise<Verified> {
-  const refused = new CodedError('bad_receipt', `no valid receipt of device ${devid}`)
-  if (!devids.includes(devid)) throw refused
+  const refused = (): CodedError =>
+    new CodedError('bad_receipt', `no valid receipt of device ${devid}`)
+  if (!devids.includes(devid)) throw refused()
   const device = ctx.cluster.snapshot.devices.get(devid)
   const host = device && ctx.cluster.snapshot.hosts.get(device.hostId)
-  if (!host) throw refused
+  if (!host) throw refused()
   if (receipt !== undefined) {
     const told = parseReceipt(receipt)
-    if (told?.fid !== fid || told.devid !== devid) throw refused
-    if (!checkReceipt(ctx.urls.keysOf(host), receipt)) throw refused
+    if (told?.fid !== fid || told.devid !== devid) throw refused()
+    if (!checkReceipt(ctx.urls.keysOf(host), receipt)) throw refused()
     return { devid, size: told.size, sha256: told.sha256 }
   }
   // A foreign node gives no receipts: its word is the file's length.

@@ -1,9 +1,10 @@
-/** Domains, classes, hosts, devices, settings and tokens over HTTP; for admin tokens. */
+/** What admin tokens are for: domains, classes, hosts, devices, settings, tokens, and all upkeep. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import {
   ChangeClass,
   ChangeDevice,
+  ChangeDomain,
   ChangeHost,
   ClassInfo,
   CreatedToken,
@@ -25,6 +26,7 @@ import {
 import type { Context } from '../cluster/context.ts'
 import {
   changeClass,
+  changeDomain,
   createClass,
   createDomain,
   deleteClass,
@@ -44,7 +46,11 @@ import {
 import { listSettings, setSetting, unsetSetting } from '../commands/settings.ts'
 import { createToken, deleteToken, listTokens } from '../commands/tokens.ts'
 import { callerOf, requireAccess } from './auth.ts'
+import { careRoutes } from './care.ts'
+import { debugRoutes } from './debug.ts'
+import { fsckRoutes } from './fsck.ts'
 import { classToJson, deviceToJson, domainToJson, hostToJson, tokenToJson } from './json.ts'
+import { rebalanceRoutes } from './rebalance.ts'
 
 const errors = { '4xx': ErrorReply, '5xx': ErrorReply }
 const done = { 204: Type.Null(), ...errors }
@@ -65,6 +71,10 @@ export const configurationRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
   await app.register(hostRoutes, { ctx })
   await app.register(settingRoutes, { ctx })
   await app.register(tokenRoutes, { ctx })
+  await app.register(fsckRoutes, { ctx })
+  await app.register(rebalanceRoutes, { ctx })
+  await app.register(debugRoutes, { ctx })
+  await app.register(careRoutes, { ctx })
 }
 
 const domainRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { ctx }) => {
@@ -80,6 +90,21 @@ const domainRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { ctx }) =>
     async (request, reply) => {
       const domain = await createDomain(ctx, request.body.name, callerOf(request))
       return reply.code(201).send(domainToJson(domain))
+    },
+  )
+  app.patch(
+    '/domains/:domain',
+    {
+      schema: {
+        tags,
+        params: DomainParams,
+        body: ChangeDomain,
+        response: { 200: DomainInfo, ...errors },
+      },
+    },
+    async request => {
+      const args = { name: request.params.domain, ...request.body }
+      return domainToJson(await changeDomain(ctx, args, callerOf(request)))
     },
   )
   app.delete(

@@ -17,19 +17,11 @@ import {
   RenameFile,
 } from '../../common/protocol.ts'
 import type { Context } from '../cluster/context.ts'
-import { numberSetting } from '../cluster/snapshot.ts'
-import {
-  changeFile,
-  deleteFile,
-  listFiles,
-  locateFile,
-  preferReadable,
-  renameFile,
-  statFile,
-} from '../commands/files.ts'
+import { changeFile, deleteFile, listFiles, renameFile, statFile } from '../commands/files.ts'
 import { abandonUpload, commitUpload, openUpload } from '../commands/uploads.ts'
 import { callerOf, requireAccess } from './auth.ts'
 import { committedToJson, fileToJson } from './json.ts'
+import { locatedToJson } from './located.ts'
 import { keyOf, queryBytes } from './raw-url.ts'
 
 const errors = { '4xx': ErrorReply, '5xx': ErrorReply }
@@ -136,16 +128,7 @@ export const fileRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { ctx 
           response: { 200: Located, ...errors },
         },
       },
-      async request => {
-        const { file, devices } = await locateFile(ctx, fileRef(request))
-        const urlSeconds = numberSetting(ctx.cluster.snapshot, 'get_url_seconds')
-        const urls = preferReadable(devices).flatMap(({ devid }) => {
-          const replica = { devid, fid: file.fid }
-          return ctx.urls.replica(replica, { method: 'GET', seconds: urlSeconds }) ?? []
-        })
-        const expiresAt = new Date(Date.now() + urlSeconds * 1000).toISOString()
-        return { ...fileToJson(ctx, file), urls, expiresAt }
-      },
+      async request => locatedToJson(ctx, await statFile(ctx, fileRef(request))),
     )
   }
 

@@ -7,13 +7,14 @@ import type {
   DeviceInfo,
   DomainInfo,
   FileInfo,
+  HealingStatus,
   HostInfo,
   TokenInfo,
 } from '../../common/protocol.ts'
 import type { Context } from '../cluster/context.ts'
 import type { Domain } from '../cluster/snapshot.ts'
 import { className } from '../commands/lookup.ts'
-import type { Status } from '../commands/status.ts'
+import type { Healing, Status } from '../commands/status.ts'
 import type { Device } from '../policy/device.ts'
 import type { ClassRow } from '../store/domains.ts'
 import type { FileRow } from '../store/files.ts'
@@ -23,8 +24,22 @@ import type { UploadRow } from '../store/uploads.ts'
 
 type Cluster = Pick<Context, 'cluster'>
 
-const domainName = ({ cluster }: Cluster, id: number): string =>
+/** A domain's name; one that was removed meanwhile shows as its number. */
+export const domainName = ({ cluster }: Cluster, id: number): string =>
   cluster.snapshot.domainsById.get(id)?.name ?? String(id)
+
+/** A Unix time in seconds. */
+export const timeToJson = (seconds: number): string => new Date(seconds * 1000).toISOString()
+
+/** The Unix times that are set; 0 is not. */
+export function timesToJson<Name extends string>(
+  times: Readonly<Record<Name, number>>,
+): { [name in Name]?: string } {
+  const set = Object.entries<number>(times).filter(([, seconds]) => seconds > 0)
+  return Object.fromEntries(set.map(([name, seconds]) => [name, timeToJson(seconds)])) as {
+    [name in Name]?: string
+  }
+}
 
 /** A live file. */
 export function fileToJson(ctx: Cluster, file: FileRow): FileInfo {
@@ -71,8 +86,8 @@ export function classToJson({
   return { name, mindevcount, replpolicy: replpolicy ?? 'MultipleHosts()', hashtype, ackCopies }
 }
 
-export function domainToJson({ name, classes }: Domain): DomainInfo {
-  return { name, classes: [...classes.values()].map(classToJson) }
+export function domainToJson({ name, classes, trashSeconds }: Domain): DomainInfo {
+  return { name, classes: [...classes.values()].map(classToJson), trashSeconds }
 }
 
 export function hostToJson({ cluster }: Cluster, host: HostRow): HostInfo {
@@ -80,8 +95,18 @@ export function hostToJson({ cluster }: Cluster, host: HostRow): HostInfo {
 }
 
 export function deviceToJson(device: Device): DeviceInfo {
-  const { devid, status, weight, totalBytes, usedBytes, observed } = device
-  return { devid, host: device.host.name, status, weight, totalBytes, usedBytes, observed }
+  const { devid, status, weight, totalBytes, usedBytes, observed, lost = false, problem } = device
+  return {
+    devid,
+    host: device.host.name,
+    status,
+    weight,
+    totalBytes,
+    usedBytes,
+    observed,
+    lost,
+    ...(problem !== undefined && { problem }),
+  }
 }
 
 export function tokenToJson(
@@ -94,6 +119,22 @@ export function tokenToJson(
     scope,
     domain: domainId === null ? null : domainName(ctx, domainId),
     createdAt: createdAt.toISOString(),
+  }
+}
+
+function healingToJson(
+  { cluster }: Cluster,
+  { lost, waiting, files, secondsToSafe }: Healing,
+): HealingStatus {
+  return {
+    lost: lost.map(({ devid, since }) => ({
+      devid,
+      host: cluster.device(devid)?.host.name ?? '',
+      since: since.toISOString(),
+    })),
+    ...(waiting && { waiting: { devids: [...waiting.devids], why: waiting.why } }),
+    files,
+    secondsToSafe: secondsToSafe ?? null,
   }
 }
 
@@ -110,5 +151,6 @@ export function statusToJson(ctx: Cluster, status: Status, version: string): Clu
     files: status.files,
     openUploads: status.openUploads,
     queues: { replicate: queue(status.queues.replicate), delete: queue(status.queues.delete) },
+    healing: healingToJson(ctx, status.healing),
   }
 }

@@ -11,11 +11,14 @@ import type { Context } from '../cluster/context.ts'
 import { clusterStatus } from '../commands/status.ts'
 import { listHosts } from '../commands/hosts.ts'
 import { requireAccess } from './auth.ts'
+import { batchRoutes } from './batch.ts'
 import { configurationRoutes } from './configuration.ts'
 import { fileRoutes } from './files.ts'
 import { checkJson } from './json-body.ts'
 import { statusToJson } from './json.ts'
 import { withoutKey } from './raw-url.ts'
+import { reportRoutes } from './reports.ts'
+import { trashRoutes } from './trash.ts'
 
 /** Creates the server; it listens when told to. */
 export async function createHttpFront(ctx: Context): Promise<FastifyInstance> {
@@ -80,6 +83,9 @@ export async function createHttpFront(ctx: Context): Promise<FastifyInstance> {
         }),
       )
       await v1.register(fileRoutes, { ctx })
+      await v1.register(batchRoutes, { ctx })
+      await v1.register(trashRoutes, { ctx })
+      await v1.register(reportRoutes, { ctx })
       await v1.register(configurationRoutes, { ctx })
     },
     { prefix: '/v1' },

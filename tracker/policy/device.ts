@@ -17,17 +17,39 @@ export interface Device {
   readonly observed: DeviceObservation
   /** Percent of the time the disk is busy; undefined when the node does not tell. */
   readonly utilization?: number
+  /** Away for so long that its replicas do not count. */
+  readonly lost?: boolean
+  /** Its node's clock is so far off that signatures may be refused there. */
+  readonly clockSkewed?: boolean
+  /** Why it is not as it should be, as a sentence for people. */
+  readonly problem?: string
+  /** What is under way to it and not yet in `usedBytes`; counts on. */
+  readonly load?: Load
   readonly host: {
     readonly id: number
     readonly name: string
     readonly status: HostStatus
     readonly observed: HostObservation
+    /** What operators call the place; hosts of one zone may fail together. */
+    readonly zone?: string
+    /** The zone, or else the network of its address. */
+    readonly network?: string
   }
 }
 
-/** Bytes free; undefined when the node has not reported. */
-export function freeBytes({ totalBytes, usedBytes }: Device): number | undefined {
-  return totalBytes === null || usedBytes === null ? undefined : totalBytes - usedBytes
+/** Files on their way to a device, and their bytes as far as they are known. */
+export interface Load {
+  readonly files: number
+  readonly bytes: number
+}
+
+/** Replicas on it count: it is neither dead nor treated as lost. */
+export const holdsFiles = ({ status, lost = false }: Device): boolean => status !== 'dead' && !lost
+
+/** Bytes free once what is under way has arrived; undefined when the node has not reported. */
+export function freeBytes({ totalBytes, usedBytes, load }: Device): number | undefined {
+  if (totalBytes === null || usedBytes === null) return undefined
+  return totalBytes - usedBytes - (load?.bytes ?? 0)
 }
 
 /** Share of the device that is free, 0 to 1; undefined when the node has not reported. */
@@ -63,7 +85,9 @@ export function takesFiles(device: Device, { reserve, size }: { reserve: number;
     device.host.status === 'alive' &&
     device.host.observed === 'reachable' &&
     device.observed === 'writeable' &&
-    (free === undefined || free - size >= reserve)
+    !device.lost &&
+    !device.clockSkewed &&
+    (free === undefined || (free > size && free - size >= reserve))
   )
 }
 

@@ -2,19 +2,21 @@
  * How many replicas a file should have, and where: MogileFS's replication policies
  * (`lib/MogileFS/ReplicationPolicy/*.pm`) as pure functions.
  */
-import { takesFiles, type Device } from './device.ts'
+import { holdsFiles, takesFiles, type Device } from './device.ts'
+import { hostsPerNetwork, multipleNetworks } from './networks.ts'
 import { orderForWrite, type Random } from './placement.ts'
-
-export type PolicySpec =
-  | { readonly kind: 'MultipleHosts'; readonly count: number | undefined }
-  | { readonly kind: 'MultipleDevices'; readonly count: number | undefined }
-
-/** What to do for a file now. `to` is in order of preference; `ideal` false: better than nothing. */
-export type Verdict =
-  | { readonly kind: 'satisfied' }
-  | { readonly kind: 'copy'; readonly to: readonly Device[]; readonly ideal: boolean }
-  | { readonly kind: 'excess' }
-  | { readonly kind: 'stuck'; readonly why: string }
+import type { PolicySpec } from './spec.ts'
+import {
+  excess,
+  hostsOf,
+  inService,
+  noTaker,
+  onEveryDevice,
+  satisfied,
+  type CustomPolicy,
+  type PolicyState,
+  type Verdict,
+} from './verdict.ts'
 
 export interface Situation {
   /** Every device of the cluster. */
@@ -29,77 +31,150 @@ export interface Situation {
   readonly reserve: number
   /** Devices that failed just now. */
   readonly avoid: ReadonlySet<number>
+  /** What plugins bring, by name. */
+  readonly custom: ReadonlyMap<string, CustomPolicy>
   readonly random: Random
-}
-
-const syntax = /^\s*(MultipleHosts|MultipleDevices)\s*\(\s*(\d*)\s*\)\s*$/
-
-/** Reads a class's policy text; null is `MultipleHosts()`. Undefined when it is not understood. */
-export function parsePolicy(text: string | null): PolicySpec | undefined {
-  if (text === null || text === '') return { kind: 'MultipleHosts', count: undefined }
-  const match = syntax.exec(text)
-  if (!match) return undefined
-  return {
-    kind: match[1] as PolicySpec['kind'],
-    // 0 is no count, as in the original.
-    count: Number(match[2]) || undefined,
-  }
 }
 
 /** Judges a file under a policy. */
 export function judge(policy: PolicySpec, situation: Situation): Verdict {
-  const min = policy.count ?? situation.mindevcount
-  const holding = new Set(situation.devids)
-  // A dead device holds nothing any more.
-  const copies = situation.devices.filter(d => holding.has(d.devid) && d.status !== 'dead')
-  const candidates = orderForWrite(
-    situation.devices.filter(
-      d => !holding.has(d.devid) && !situation.avoid.has(d.devid) && takesFiles(d, situation),
-    ),
-    situation.random,
+  const { devices, devids } = situation
+  const holding = new Set(devids)
+  const copies = devices.filter(device => holding.has(device.devid) && holdsFiles(device))
+  let candidates: Device[] | undefined
+  const state: PolicyState = {
+    min: situation.mindevcount,
+    copies,
+    devices,
+    // Most files are as they should be, and need none.
+    get candidates() {
+      candidates ??= findCandidates(situation, copies, holding)
+      return candidates
+    },
+  }
+  return judgeState(policy, state, situation.custom)
+}
+
+/** Devices that could take one more, best first: where no copy is in the same zone before the others. */
+function findCandidates(
+  situation: Situation,
+  copies: readonly Device[],
+  holding: ReadonlySet<number>,
+): Device[] {
+  const { devices, avoid, random } = situation
+  const zones = new Set(copies.map(({ host }) => host.zone))
+  const isNear = ({ host }: Device): number =>
+    Number(host.zone !== undefined && zones.has(host.zone))
+  const takers = devices.filter(
+    device =>
+      !holding.has(device.devid) && !avoid.has(device.devid) && takesFiles(device, situation),
   )
-  const state = { min, copies, candidates, devices: situation.devices }
+  return orderForWrite(takers, random).sort((a, b) => isNear(a) - isNear(b))
+}
+
+function judgeState(policy: PolicySpec, state: PolicyState, custom: Situation['custom']): Verdict {
   switch (policy.kind) {
     case 'MultipleHosts':
-      return multipleHosts(state)
+      return multipleHosts(policy.count ?? state.min, state)
     case 'MultipleDevices':
-      return multipleDevices(state)
+      return multipleDevices(policy.count ?? state.min, state)
+    case 'MultipleNetworks':
+      return multipleNetworks(policy.count ?? state.min, state)
+    case 'HostsPerNetwork':
+      return hostsPerNetwork(policy.hosts, state)
+    case 'Union':
+      return union(policy.members.map(member => judgeState(member, state, custom)))
+    case 'custom':
+      return customPolicy(policy, state, custom.get(policy.name))
   }
 }
 
-interface PolicyState {
-  readonly min: number
-  readonly copies: readonly Device[]
-  readonly candidates: readonly Device[]
-  readonly devices: readonly Device[]
+/** What may leave a file that has too much: in order of preference, each of them alone. */
+export function removable(policy: PolicySpec, situation: Situation): Device[] {
+  const { devices, devids } = situation
+  const suffices = (devid: number): boolean => {
+    const without = devids.filter(other => other !== devid)
+    const { kind } = judge(policy, { ...situation, devids: without })
+    return kind === 'satisfied' || kind === 'excess'
+  }
+  const fill = ({ usedBytes, totalBytes }: Device): number =>
+    usedBytes === null || !totalBytes ? 0 : usedBytes / totalBytes
+  const rank = (device: Device): number => (device.status === 'drain' ? 2 : fill(device))
+  return devices
+    .filter(device => devids.includes(device.devid) && holdsFiles(device) && suffices(device.devid))
+    .sort((a, b) => rank(b) - rank(a))
 }
 
-const hostsOf = (devices: readonly Device[]): Set<number> => new Set(devices.map(d => d.host.id))
-
-function multipleHosts({ min, copies, candidates, devices }: PolicyState): Verdict {
+function multipleHosts(min: number, state: PolicyState): Verdict {
+  const { copies, devices } = state
   const hosts = hostsOf(copies)
-  if (min === 1 && copies.length === 1) return { kind: 'satisfied' }
-  if (hosts.size > min || copies.length > min) return { kind: 'excess' }
-  if (hosts.size === min) return { kind: 'satisfied' }
-  const aliveHosts = hostsOf(devices.filter(d => d.status === 'alive'))
-  if (hosts.size >= aliveHosts.size && copies.length >= min) return { kind: 'satisfied' }
-  if (onEveryDevice(copies, devices)) return { kind: 'satisfied' }
-  if (candidates.length === 0) return { kind: 'stuck', why: 'no device takes new files' }
-  const elsewhere = candidates.filter(d => !hosts.has(d.host.id))
+  if (min === 1 && copies.length === 1) return satisfied
+  if (hosts.size > min || copies.length > min) return excess
+  if (hosts.size === min) return satisfied
+  const aliveHosts = hostsOf(inService(devices))
+  if (hosts.size >= aliveHosts.size && copies.length >= min) return satisfied
+  if (onEveryDevice(state)) return satisfied
+  const { candidates } = state
+  if (candidates.length === 0) return noTaker
+  const elsewhere = candidates.filter(({ host }) => !hosts.has(host.id))
   if (elsewhere.length > 0) return { kind: 'copy', to: elsewhere, ideal: true }
-  if (copies.length >= min)
+  if (copies.length >= min) {
     return { kind: 'stuck', why: 'no device on another host takes new files' }
+  }
   const hostsLeft = [...aliveHosts].some(id => !hosts.has(id))
   return { kind: 'copy', to: candidates, ideal: !hostsLeft }
 }
 
-function multipleDevices({ min, copies, candidates, devices }: PolicyState): Verdict {
-  if (copies.length === min) return { kind: 'satisfied' }
-  if (copies.length > min) return { kind: 'excess' }
-  if (onEveryDevice(copies, devices)) return { kind: 'satisfied' }
-  if (candidates.length === 0) return { kind: 'stuck', why: 'no device takes new files' }
+function multipleDevices(min: number, state: PolicyState): Verdict {
+  const { copies } = state
+  if (copies.length === min) return satisfied
+  if (copies.length > min) return excess
+  if (onEveryDevice(state)) return satisfied
+  const { candidates } = state
+  if (candidates.length === 0) return noTaker
   return { kind: 'copy', to: candidates, ideal: true }
 }
 
-const onEveryDevice = (copies: readonly Device[], devices: readonly Device[]): boolean =>
-  copies.length >= 2 && copies.length === devices.filter(d => d.status !== 'dead').length
+/** All members want to be satisfied; what one of them still needs is not too much for another. */
+function union(verdicts: readonly Verdict[]): Verdict {
+  const copies = verdicts.filter(verdict => verdict.kind === 'copy')
+  const [first] = copies
+  if (first) {
+    const shared = first.to.filter(device => copies.every(({ to }) => to.includes(device)))
+    if (shared.length > 0) {
+      return { kind: 'copy', to: shared, ideal: copies.every(({ ideal }) => ideal) }
+    }
+    return copies.find(({ ideal }) => ideal) ?? first
+  }
+  const stuck = verdicts.find(verdict => verdict.kind === 'stuck')
+  if (stuck) return stuck
+  return verdicts.every(verdict => verdict.kind === 'excess') ? excess : satisfied
+}
+
+/** A plugin may answer anything: what it names must be a candidate, and what it throws is the reason. */
+function customPolicy(
+  { name, args }: { readonly name: string; readonly args: string },
+  state: PolicyState,
+  policy: CustomPolicy | undefined,
+): Verdict {
+  const stuck = (why: string): Verdict => ({ kind: 'stuck', why: `policy ${name}: ${why}` })
+  if (!policy) return stuck('no plugin of this tracker has it')
+  try {
+    const verdict = policy({ ...state, args })
+    switch (verdict.kind) {
+      case 'satisfied':
+      case 'excess':
+        // A file without a replica can be neither.
+        return state.copies.length > 0 ? verdict : stuck('no replica')
+      case 'stuck':
+        return stuck(verdict.why)
+      case 'copy': {
+        const to = verdict.to.filter(device => state.candidates.includes(device))
+        return to.length > 0 ? { ...verdict, to } : stuck('none of its devices takes new files')
+      }
+    }
+  } catch (err) {
+    return stuck(err instanceof Error ? err.message : String(err))
+  }
+  return stuck('answered no verdict')
+}

@@ -1,6 +1,7 @@
 /** The way to Postgres: pools with time-outs on both sides, named statements, transactions. */
 import pg from 'pg'
 import { CodedError } from '../../common/errors.ts'
+import { parseNumberArray } from './arrays.ts'
 
 export interface Statement {
   /** `module.verb`; with it the statement is prepared once per connection. Absent: run once. */
@@ -31,19 +32,29 @@ export interface DbOptions {
 
 const queryMs = 5_000
 
-// Postgres sends bigint as text; every id and size of ours fits a double exactly.
-const int8 = 20
+// By type oid. Every id and size of ours fits a double exactly; the others are for speed.
+const parsers = new Map<number, (text: string) => unknown>([
+  [pg.types.builtins.INT8, parseBigint],
+  [1007, parseNumberArray], // int4[]
+  [pg.types.builtins.TIMESTAMPTZ, parseTime],
+])
 const types: pg.CustomTypesConfig = {
   getTypeParser: ((oid: number, format?: 'text' | 'binary') =>
-    oid === int8 && format !== 'binary'
-      ? parseBigint
-      : pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
+    (format !== 'binary' && parsers.get(oid)) ||
+    pg.types.getTypeParser(oid, format as 'text')) as typeof pg.types.getTypeParser,
 }
 
 function parseBigint(text: string): number {
   const value = Number(text)
   if (!Number.isSafeInteger(value)) throw new RangeError(`bigint out of range: ${text}`)
   return value
+}
+
+/** In UTC, as our sessions are, it is what `Date` itself reads; `infinity` and the like are not. */
+function parseTime(text: string): unknown {
+  return text.endsWith('+00') && text.length > 20 && text[4] === '-'
+    ? new Date(`${text.slice(0, 10)}T${text.slice(11, -3)}Z`)
+    : pg.types.getTypeParser(pg.types.builtins.TIMESTAMPTZ, 'text')(text)
 }
 
 /** Opens a pool; it connects when first used. */
@@ -59,7 +70,7 @@ export function openDb({ url, max, lazy, onError }: DbOptions): DbPool {
     statement_timeout: queryMs,
     idle_in_transaction_session_timeout: queryMs,
     keepAlive: true,
-    ...(lazy ? { options: '-c synchronous_commit=off' } : {}),
+    options: `-c timezone=UTC${lazy ? ' -c synchronous_commit=off' : ''}`,
   })
   pool.on('error', onError)
   return {

@@ -17,6 +17,8 @@ export interface ClassRow {
 export interface DomainRow {
   id: number
   name: string
+  /** How long deleted files can be had back; 0: not at all. */
+  trashSeconds: number
 }
 
 /** What may be changed of a class; what is absent stays. */
@@ -41,7 +43,7 @@ const hashtypeName = (id: number | null): Hashtype =>
 export async function listDomains(db: Db): Promise<DomainRow[]> {
   const { rows } = await db.query<DomainRow>({
     name: 'domains.list',
-    text: 'select id, name from domain order by name',
+    text: 'select id, name, trash_seconds as "trashSeconds" from domain order by name',
   })
   return rows
 }
@@ -70,6 +72,18 @@ export async function insertDomain(db: Db, name: string): Promise<number> {
     values: [name],
   })
   return rows[0]!.id
+}
+
+/** Sets how long deleted files of a domain can be had back. What is deleted already keeps its time. */
+export async function updateDomain(
+  db: Db,
+  { id, trashSeconds }: { readonly id: number; readonly trashSeconds: number },
+): Promise<void> {
+  await db.query({
+    name: 'domains.update',
+    text: 'update domain set trash_seconds = $2 where id = $1',
+    values: [id, trashSeconds],
+  })
 }
 
 /** Removes a domain and its classes; the caller has made sure that nothing is left in it. */

@@ -1,8 +1,9 @@
 /** Live files: one row per key. Every hot statement names the key's slot. */
 import type { Metadata } from '../../common/protocol.ts'
+import { byteaArray, numberArray } from './arrays.ts'
 import type { Caller } from './audit.ts'
-import { createBatcher } from './batch.ts'
 import type { Db } from './db.ts'
+import { trashMarginSeconds } from './deletions.ts'
 import { slotOf } from './slot.ts'
 
 /** A key of a domain, and the slot that follows from them. */
@@ -44,32 +45,62 @@ const columns = `
   hashtype, checksum, content_type as "contentType", metadata,
   created_at as "createdAt", modified_at as "modifiedAt"`
 
-/** Most lookups in one statement, and statements under way at once. */
-const lookups = { limit: 200, parallel: 2 }
-
-/** Returns a function that finds the live file of a key; lookups that arrive together share a query. */
-export function createFileFinder(db: Db): (key: FileKey) => Promise<FileRow | undefined> {
-  return createBatcher<FileKey, FileRow | undefined>({
-    ...lookups,
-    async run(keys) {
-      const { rows } = await db.query<FileRow & { at: number }>({
-        name: 'files.find',
-        text: `
-          select wanted.at, ${columns}
-          from unnest($1::int[], $2::bytea[], $3::smallint[])
-            with ordinality as wanted (wanted_domain, wanted_key, wanted_slot, at)
-          join file on domain_id = wanted_domain and key = wanted_key and slot = wanted_slot`,
-        values: [
-          keys.map(({ domainId }) => domainId),
-          keys.map(({ key }) => key),
-          keys.map(({ slot }) => slot),
-        ],
-      })
-      const found = new Map(rows.map(({ at, ...row }) => [at, row]))
-      return keys.map((_, i) => found.get(i + 1))
-    },
-  })
+/** The live files of keys, in order; undefined where there is none. */
+export function findFiles(db: Db, keys: readonly FileKey[]): Promise<(FileRow | undefined)[]> {
+  return find<FileRow>(db, keys, { name: 'files.find', columns })
 }
+
+/** What has to be known of a file to read it. */
+export type FileContent = Pick<
+  FileRow,
+  'fid' | 'slot' | 'domainId' | 'classId' | 'size' | 'devids' | 'hashtype' | 'checksum'
+>
+
+/** The same as `findFiles` without what only a stat shows, at half the cost. */
+export function findContents(
+  db: Db,
+  keys: readonly FileKey[],
+): Promise<(FileContent | undefined)[]> {
+  const read = `fid, slot, domain_id as "domainId", class_id as "classId", size, devids, hashtype,
+    checksum`
+  return find<FileContent>(db, keys, { name: 'files.find_content', columns: read })
+}
+
+async function find<Row>(
+  db: Db,
+  keys: readonly FileKey[],
+  { name, columns: selected }: { name: string; columns: string },
+): Promise<(Row | undefined)[]> {
+  const [only] = keys
+  if (only && keys.length === 1) {
+    // The case of one caller at a time, at two thirds of the other's latency.
+    const { rows } = await db.query<Row>({
+      name: `${name}_one`,
+      text: `select ${selected} from file where domain_id = $1 and key = $2 and slot = $3`,
+      values: [only.domainId, only.key, only.slot],
+    })
+    return [rows[0]]
+  }
+  const { rows } = await db.query<Row & { at: number }>({
+    name,
+    text: `
+      select wanted.at, ${selected}
+      from unnest($1::int[], $2::bytea[], $3::smallint[])
+        with ordinality as wanted (wanted_domain, wanted_key, wanted_slot, at)
+      join file on domain_id = wanted_domain and key = wanted_key and slot = wanted_slot`,
+    values: keyColumns(keys),
+  })
+  const found: (Row | undefined)[] = Array.from({ length: keys.length })
+  for (const { at, ...row } of rows) found[at - 1] = row as Row
+  return found
+}
+
+/** Parameters for arrays of domain ids, keys and slots. */
+const keyColumns = (keys: readonly FileKey[]): [string, string, string] => [
+  numberArray(keys.map(({ domainId }) => domainId)),
+  byteaArray(keys.map(({ key }) => key)),
+  numberArray(keys.map(({ slot }) => slot)),
+]
 
 /** The live file with this content, whatever its key is called by now. */
 export async function findFileByFid(db: Db, fid: number): Promise<FileRow | undefined> {
@@ -107,6 +138,32 @@ export async function listFiles(
   return rows
 }
 
+/** Keys in byte order, one behind the other in `bytes`. */
+export interface KeyPage {
+  readonly bytes: Buffer
+  readonly lengths: readonly number[]
+}
+
+/** The keys of a range. One row whatever the limit: a thousand cost ten times what is in them. */
+export async function listKeys(
+  db: Db,
+  { domainId, from, exclusive, below, limit }: FileRange,
+): Promise<KeyPage> {
+  const { rows } = await db.query<KeyPage>({
+    name: exclusive ? 'files.keys_after' : 'files.keys_from',
+    text: `
+      select coalesce(string_agg(key, ''::bytea order by key), '') as bytes,
+        coalesce(array_agg(length(key) order by key), '{}') as lengths
+      from (
+        select key from file
+        where domain_id = $1 and key ${exclusive ? '>' : '>='} $2 and ($3::bytea is null or key < $3)
+        order by key limit $4
+      ) as page`,
+    values: [domainId, from, below ?? null, limit],
+  })
+  return rows[0]!
+}
+
 /** Files of all domains by their fids, ascending, from behind `after`. */
 export async function listFilesByFid(
   db: Db,
@@ -120,72 +177,129 @@ export async function listFilesByFid(
   return rows
 }
 
-/** Takes a key away at once and queues its bytes for deletion. False when there is no such key. */
-export async function removeFile(
-  db: Db,
-  { domainId, key, slot }: FileKey,
-  { graceSeconds, caller }: { graceSeconds: number; caller: Caller },
-): Promise<boolean> {
-  const { rows } = await db.query<{ fid: number }>({
-    name: 'files.remove',
-    text: `
-      with gone as (
-        delete from file where domain_id = $1 and key = $2 and slot = $3
-        returning fid, slot, devids
-      ), queued as (
-        insert into delete_job (fid, slot, devids, next_try)
-        select fid, slot, devids, now() + make_interval(secs => $4) from gone
-        on conflict (fid, slot) do nothing
-      ), noted as (
-        insert into audit (slot, actor, address, request_id, action, domain_id, fid, key)
-        select slot, $5, $6, $7, 'delete', $1, fid, $2 from gone
-      )
-      select fid from gone`,
-    values: [
-      domainId,
-      key,
-      slot,
-      graceSeconds,
-      caller.actor,
-      caller.address,
-      caller.requestId ?? null,
-    ],
-  })
-  return rows.length > 0
+/** A key to take away. */
+export interface Removal {
+  readonly file: FileKey
+  /** Only while it stands for this content. */
+  readonly fid?: number | undefined
+  readonly graceSeconds: number
+  readonly caller: Caller
 }
 
+/** What two removals in one statement must not have in common. */
+export const removalKeys = ({ file }: Removal): string[] => [keyText(file)]
+
+const keyText = ({ domainId, key }: FileKey): string => `${domainId} ${key.toString('latin1')}`
+
 /**
- * Gives a file another key, with the jobs that wait for it. Undefined when `from` is not there;
- * throws a unique violation when `to` is taken.
+ * Takes keys away at once and queues their bytes for deletion, in domains with a trash for when they
+ * can no longer be had back. False where there is no such key.
  */
-export async function moveFile(
-  db: Db,
-  from: FileKey,
-  to: Pick<FileKey, 'key' | 'slot'>,
-): Promise<FileRow | undefined> {
-  const { rows } = await db.query<FileRow>({
+export async function removeFiles(db: Db, removals: readonly Removal[]): Promise<boolean[]> {
+  const { rows } = await db.query<{ at: number }>({
+    name: 'files.remove',
+    text: `
+      with wanted as (
+        select w.*, trash_seconds
+        from unnest($1::int[], $2::bytea[], $3::smallint[], $4::bigint[], $5::float8[],
+            $6::text[], $7::text[], $8::text[])
+          with ordinality as w (domain_id, key, slot, fid, grace, actor, address, request_id, at)
+        join domain on domain.id = w.domain_id
+      ), gone as (
+        delete from file using wanted
+        where file.domain_id = wanted.domain_id and file.key = wanted.key
+          and file.slot = wanted.slot and (wanted.fid is null or file.fid = wanted.fid)
+        returning file.*, trash_seconds, at, grace, actor, address, request_id
+      ), kept as (
+        insert into trash (fid, slot, domain_id, key, class_id, size, devids, sha256, hashtype,
+          checksum, content_type, metadata, created_at, expires_at)
+        select fid, slot, domain_id, key, class_id, size, devids, sha256, hashtype, checksum,
+          content_type, metadata, created_at, now() + make_interval(secs => trash_seconds)
+        from gone where trash_seconds > 0
+      ), queued as (
+        insert into delete_job (fid, slot, devids, next_try)
+        select fid, slot, devids, now() + make_interval(secs =>
+          case when trash_seconds > 0 then trash_seconds + $9 else grace end)
+        from gone
+        on conflict (fid, slot) do update set
+          devids = array(
+            select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
+          ),
+          next_try = least(delete_job.next_try, excluded.next_try)
+      ), noted as (
+        insert into audit (slot, actor, address, request_id, action, domain_id, fid, key)
+        select slot, actor, address, request_id, 'delete', domain_id, fid, key from gone
+      )
+      select at from gone`,
+    values: [
+      ...keyColumns(removals.map(({ file }) => file)),
+      numberArray(removals.map(({ fid }) => fid ?? null)),
+      numberArray(removals.map(({ graceSeconds }) => graceSeconds)),
+      removals.map(({ caller }) => caller.actor),
+      removals.map(({ caller }) => caller.address),
+      removals.map(({ caller }) => caller.requestId),
+      trashMarginSeconds,
+    ],
+  })
+  const gone = new Set(rows.map(({ at }) => at))
+  return removals.map((_, i) => gone.has(i + 1))
+}
+
+/** A key and the other one that its file is to have, of the same domain. */
+export interface Move {
+  readonly from: FileKey
+  readonly to: FileKey
+}
+
+/** What two moves in one statement must not have in common. */
+export const moveKeys = ({ from, to }: Move): string[] => [keyText(from), keyText(to)]
+
+/**
+ * Gives files other keys, with the jobs that wait for them. Undefined where `from` is not there or
+ * `to` is taken; throws a unique violation when `to` is taken in the same moment.
+ */
+export async function moveFiles(db: Db, moves: readonly Move[]): Promise<(FileRow | undefined)[]> {
+  const { rows } = await db.query<FileRow & { at: number }>({
     name: 'files.move',
     text: `
-      with moved as (
-        delete from file where domain_id = $1 and key = $2 and slot = $3 returning *
+      with wanted as (
+        select * from unnest($1::int[], $2::bytea[], $3::smallint[], $4::bytea[], $5::smallint[])
+          with ordinality as w (domain_id, key, slot, to_key, to_slot, at)
+      ), moved as (
+        delete from file using wanted
+        where file.domain_id = wanted.domain_id and file.key = wanted.key
+          and file.slot = wanted.slot
+          and not exists (
+            select from file as taken where taken.domain_id = wanted.domain_id
+              and taken.key = to_key and taken.slot = to_slot)
+        returning file.*, to_key, to_slot, at
       ), jobs as (
         delete from replicate_job using moved
         where replicate_job.fid = moved.fid and replicate_job.slot = moved.slot
-        returning replicate_job.*
+        returning replicate_job.*, to_slot
       ), requeued as (
-        insert into replicate_job (fid, slot, next_try, queued_at, attempts, last_error)
-        select fid, $5::smallint, next_try, queued_at, attempts, last_error from jobs
+        insert into replicate_job (fid, slot, next_try, queued_at, attempts, last_error, changed_at,
+          copies)
+        select fid, to_slot, next_try, queued_at, attempts, last_error, changed_at, copies from jobs
         on conflict (fid, slot) do nothing
+      ), stored as (
+        insert into file (domain_id, key, slot, fid, class_id, size, devids, sha256, hashtype,
+          checksum, content_type, metadata, created_at, modified_at)
+        select domain_id, to_key, to_slot, fid, class_id, size, devids, sha256, hashtype,
+          checksum, content_type, metadata, created_at, now()
+        from moved
+        returning ${columns}
       )
-      insert into file (domain_id, key, slot, fid, class_id, size, devids, sha256, hashtype,
-        checksum, content_type, metadata, created_at, modified_at)
-      select domain_id, $4::bytea, $5::smallint, fid, class_id, size, devids, sha256, hashtype,
-        checksum, content_type, metadata, created_at, now()
-      from moved
-      returning ${columns}`,
-    values: [from.domainId, from.key, from.slot, to.key, to.slot],
+      select stored.*, at from stored join moved using (fid)`,
+    values: [
+      ...keyColumns(moves.map(({ from }) => from)),
+      byteaArray(moves.map(({ to }) => to.key)),
+      numberArray(moves.map(({ to }) => to.slot)),
+    ],
   })
-  return rows[0]
+  const moved: (FileRow | undefined)[] = Array.from({ length: moves.length })
+  for (const { at, ...row } of rows) moved[at - 1] = row
+  return moved
 }
 
 export interface FileChange {

@@ -22,6 +22,8 @@ export interface DeviceRow {
   weight: number
   totalBytes: number | null
   usedBytes: number | null
+  /** Since when it is treated as lost. */
+  lostAt: Date | null
 }
 
 export async function listHosts(db: Db): Promise<HostRow[]> {
@@ -87,7 +89,7 @@ export async function listDevices(db: Db): Promise<DeviceRow[]> {
     name: 'hosts.list_devices',
     text: `
       select id as devid, host_id as "hostId", status, weight, total_bytes as "totalBytes",
-        used_bytes as "usedBytes"
+        used_bytes as "usedBytes", lost_at as "lostAt"
       from device order by id`,
   })
   return rows

@@ -9,22 +9,31 @@ import type { FileId } from './files.ts'
 export interface ReplicateJob extends FileId {
   /** How often it was tried, this time included. */
   attempts: number
-}
-
-export interface DeleteJob extends FileId {
-  attempts: number
-  /** Devices where bytes may still be. */
-  devids: number[]
+  /** Of the claim: who does not know it, or finds another in its place, does nothing to the job. */
+  lease: string
+  /** It was queued because something about many files changed. */
+  reviewed: boolean
+  /** Something has changed about the file that whoever claims it may not have read yet. */
+  news: boolean
 }
 
 /** Seconds after which a claimed job falls due again. */
-const leaseSeconds = 120
+export const leaseSeconds = 120
 
-/** Claims up to `limit` due jobs, oldest due first. */
-export async function claimReplications(db: Db, limit: number): Promise<ReplicateJob[]> {
+/**
+ * Claims up to `limit` due jobs: those with the fewest copies, and of them the oldest due, first.
+ * `readAt` is when the configuration was read.
+ */
+export async function claimReplications(
+  db: Db,
+  limit: number,
+  readAt: string,
+): Promise<ReplicateJob[]> {
   const due = await db.query<FileId>({
     name: 'jobs.due_replications',
-    text: 'select slot, fid from replicate_job where next_try <= now() order by next_try limit $1',
+    text: `
+      select slot, fid from replicate_job where next_try <= now()
+      order by copies, next_try limit $1`,
     values: [limit],
   })
   if (due.rows.length === 0) return []
@@ -33,77 +42,65 @@ export async function claimReplications(db: Db, limit: number): Promise<Replicat
     text: `
       update replicate_job
       set next_try = now() + make_interval(secs => $3), attempts = attempts + 1
-      where slot = any($1) and fid = any($2) and next_try <= now()
-      returning fid, slot, attempts`,
-    values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds],
+      from unnest($1::smallint[], $2::bigint[]) as due (slot, fid)
+      where replicate_job.slot = due.slot and replicate_job.fid = due.fid and next_try <= now()
+      returning replicate_job.fid, replicate_job.slot, attempts, next_try::text as lease,
+        changed_at is not null as reviewed, coalesce(changed_at >= $4::timestamptz, false) as news`,
+    values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds, readAt],
   })
   return rows
 }
 
-/** Claims up to `limit` due jobs, oldest due first. */
-export async function claimDeletions(db: Db, limit: number): Promise<DeleteJob[]> {
-  const due = await db.query<FileId>({
-    name: 'jobs.due_deletions',
-    text: 'select slot, fid from delete_job where next_try <= now() order by next_try limit $1',
-    values: [limit],
-  })
-  if (due.rows.length === 0) return []
-  const { rows } = await db.query<DeleteJob>({
-    name: 'jobs.claim_deletions',
+/** Goes on with a claim for `leaseSeconds` more. False: somebody else wants or has the job. */
+export async function extendReplication(db: Db, job: ReplicateJob): Promise<boolean> {
+  const { rows } = await db.query<{ lease: string }>({
+    name: 'jobs.extend_replication',
     text: `
-      update delete_job
-      set next_try = now() + make_interval(secs => $3), attempts = attempts + 1
-      where slot = any($1) and fid = any($2) and next_try <= now()
-      returning fid, slot, attempts, devids`,
-    values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds],
+      update replicate_job set next_try = now() + make_interval(secs => $4)
+      where fid = $1 and slot = $2 and next_try = $3::timestamptz and next_try > now()
+      returning next_try::text as lease`,
+    values: [job.fid, job.slot, job.lease, leaseSeconds],
   })
-  return rows
+  job.lease = rows[0]?.lease ?? job.lease
+  return rows.length > 0
 }
 
-export async function removeReplication(db: Db, { fid, slot }: FileId): Promise<void> {
+/** Ends claimed jobs. One that was asked for again meanwhile stays. */
+export async function removeReplications(
+  db: Db,
+  jobs: readonly Pick<ReplicateJob, 'fid' | 'slot' | 'lease'>[],
+): Promise<void> {
   await db.query({
-    name: 'jobs.remove_replication',
-    text: 'delete from replicate_job where fid = $1 and slot = $2',
-    values: [fid, slot],
+    name: 'jobs.remove_replications',
+    text: `
+      delete from replicate_job
+      using unnest($1::bigint[], $2::smallint[], $3::text[]) as done (fid, slot, lease)
+      where replicate_job.fid = done.fid and replicate_job.slot = done.slot
+        and next_try = lease::timestamptz`,
+    values: [
+      jobs.map(({ fid }) => fid),
+      jobs.map(({ slot }) => slot),
+      jobs.map(({ lease }) => lease),
+    ],
   })
 }
 
-/** Puts a job back for later, with the reason as a sentence for people. */
+/**
+ * Puts a claimed job back for later, with the reason as a sentence for people; null seconds: until a
+ * person asks for it. One that was asked for again meanwhile stays as it is.
+ */
 export async function deferReplication(
   db: Db,
-  { fid, slot }: FileId,
-  { seconds, error }: { seconds: number; error: string },
+  { fid, slot, lease }: Pick<ReplicateJob, 'fid' | 'slot' | 'lease'>,
+  { seconds, error }: { seconds: number | null; error: string },
 ): Promise<void> {
   await db.query({
     name: 'jobs.defer_replication',
     text: `
-      update replicate_job set next_try = now() + make_interval(secs => $3), last_error = $4
-      where fid = $1 and slot = $2`,
-    values: [fid, slot, seconds, error],
-  })
-}
-
-export async function removeDeletion(db: Db, { fid, slot }: FileId): Promise<void> {
-  await db.query({
-    name: 'jobs.remove_deletion',
-    text: 'delete from delete_job where fid = $1 and slot = $2',
-    values: [fid, slot],
-  })
-}
-
-/** Puts a job back for the devices that are left, with the reason as a sentence for people. */
-export async function deferDeletion(
-  db: Db,
-  { fid, slot }: FileId,
-  { devids, seconds, error }: { devids: readonly number[]; seconds: number; error: string },
-): Promise<void> {
-  await db.query({
-    name: 'jobs.defer_deletion',
-    text: `
-      update delete_job
-      set devids = $3, next_try = now() + make_interval(secs => $4), last_error = $5
-      where fid = $1 and slot = $2`,
-    values: [fid, slot, devids, seconds, error],
+      update replicate_job set
+        next_try = coalesce(now() + make_interval(secs => $4), 'infinity'), last_error = $5
+      where fid = $1 and slot = $2 and next_try = $3::timestamptz`,
+    values: [fid, slot, lease, seconds, error],
   })
 }
 
@@ -126,7 +123,7 @@ export async function insertDeletion(
   })
 }
 
-/** Makes work that waits for a device due now: deletions there, and copies that could not be made. */
+/** Makes work that waits for a device due now: deletions there, and copies, checks and moves that failed. */
 export async function hurryJobs(db: Db, devids: readonly number[]): Promise<void> {
   await db.query({
     name: 'jobs.hurry_deletions',
@@ -139,6 +136,18 @@ export async function hurryJobs(db: Db, devids: readonly number[]): Promise<void
     name: 'jobs.hurry_replications',
     text: `
       update replicate_job set next_try = now()
+      where last_error is not null and next_try > now() and next_try < 'infinity'`,
+  })
+  await db.query({
+    name: 'jobs.hurry_checks',
+    text: `
+      update check_job set next_try = now()
+      where last_error is not null and next_try > now() and next_try < 'infinity'`,
+  })
+  await db.query({
+    name: 'jobs.hurry_moves',
+    text: `
+      update rebalance_job set next_try = now()
       where last_error is not null and next_try > now() and next_try < 'infinity'`,
   })
 }
@@ -197,6 +206,34 @@ export async function findDeletion(db: Db, fid: number): Promise<QueuedDeletion 
     values: [fid],
   })
   return rows[0]
+}
+
+export async function findCheck(db: Db, fid: number): Promise<QueuedJob | undefined> {
+  const { rows } = await db.query<QueuedJob>({
+    name: 'jobs.find_check',
+    text: `select fid, attempts, ${nextTry} from check_job where fid = $1`,
+    values: [fid],
+  })
+  return rows[0]
+}
+
+export interface QueuedMove extends QueuedJob {
+  /** The device to leave. */
+  devid: number
+  /** Where it may go to. */
+  devids: number[]
+}
+
+/** The moves of a file, each from another device. */
+export async function listMoves(db: Db, fid: number): Promise<QueuedMove[]> {
+  const { rows } = await db.query<QueuedMove>({
+    name: 'jobs.list_moves',
+    text: `
+      select fid, devid, devids, attempts, ${nextTry} from rebalance_job
+      where fid = $1 order by queued_at, devid`,
+    values: [fid],
+  })
+  return rows
 }
 
 /** Makes every waiting replication due now; returns how many waited. */

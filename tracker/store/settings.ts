@@ -9,6 +9,15 @@ export async function listSettings(db: Db): Promise<{ name: string; value: strin
   return rows
 }
 
+/** The database's clock, as its text. */
+export async function readClock(db: Db): Promise<string> {
+  const { rows } = await db.query<{ now: string }>({
+    name: 'settings.clock',
+    text: 'select clock_timestamp()::text as now',
+  })
+  return rows[0]!.now
+}
+
 export async function putSetting(db: Db, name: string, value: string): Promise<void> {
   await db.query({
     name: 'settings.put',

@@ -1,5 +1,6 @@
 /** Open uploads, and the one statement that turns an upload into a live file. */
 import type { Durability, Metadata } from '../../common/protocol.ts'
+import { byteaArray, numberArray } from './arrays.ts'
 import type { Caller } from './audit.ts'
 import type { Db } from './db.ts'
 import type { FileId, FileKey } from './files.ts'
@@ -67,43 +68,60 @@ export async function insertUploads(
       join domain on domain.id = w.domain_id
       returning fid, expires_at as "expiresAt"`,
     values: [
-      uploads.map(u => u.fid),
-      uploads.map(u => u.slot),
-      uploads.map(u => u.domainId),
-      uploads.map(u => u.classId),
-      uploads.map(u => u.key),
-      uploads.map(u => u.size),
-      uploads.map(u => arrayText(u.devids)),
+      numberArray(uploads.map(u => u.fid)),
+      numberArray(uploads.map(u => u.slot)),
+      numberArray(uploads.map(u => u.domainId)),
+      numberArray(uploads.map(u => u.classId)),
+      byteaArray(uploads.map(u => u.key)),
+      numberArray(uploads.map(u => u.size)),
+      uploads.map(u => numberArray(u.devids)),
       uploads.map(u => u.durability),
       uploads.map(u => u.contentType),
       uploads.map(u => u.metadata),
-      uploads.map(u => u.seconds),
+      numberArray(uploads.map(u => u.seconds)),
     ],
   })
   const ends = new Map(rows.map(({ fid, expiresAt }) => [fid, expiresAt]))
   return uploads.map(({ fid }) => ends.get(fid))
 }
 
-/** An array inside an array of arrays of different lengths, which Postgres has not. */
-const arrayText = (numbers: readonly number[]): string => `{${numbers.join(',')}}`
-
-export async function findUpload(db: Db, { fid, slot }: FileId): Promise<UploadRow | undefined> {
+/** Uploads in order; undefined where there is none. */
+export async function findUploads(
+  db: Db,
+  ids: readonly FileId[],
+): Promise<(UploadRow | undefined)[]> {
   const { rows } = await db.query<UploadRow>({
     name: 'uploads.find',
-    text: `select ${columns} from upload where fid = $1 and slot = $2`,
-    values: [fid, slot],
+    text: `
+      select ${columns}
+      from unnest($1::bigint[], $2::smallint[]) as wanted (fid, slot) join upload using (fid, slot)`,
+    values: [numberArray(ids.map(({ fid }) => fid)), numberArray(ids.map(({ slot }) => slot))],
   })
-  return rows[0]
+  const found = new Map(rows.map(row => [row.fid, row]))
+  return ids.map(({ fid }) => found.get(fid))
 }
 
-/** An upload by its fid alone, as the line protocol names it. */
-export async function findUploadByFid(db: Db, fid: number): Promise<UploadRow | undefined> {
-  const { rows } = await db.query<UploadRow>({
-    name: 'uploads.find_by_fid',
-    text: `select ${columns} from upload where fid = $1`,
-    values: [fid],
+/** An upload that can be closed. */
+export type OpenUpload = Pick<
+  UploadRow,
+  'fid' | 'slot' | 'domainId' | 'classId' | 'key' | 'devids' | 'expiresAt' | 'expired'
+>
+
+/** Open uploads by their fids alone, as the line protocol names them; undefined where there is none. */
+export async function findOpenUploads(
+  db: Db,
+  fids: readonly number[],
+): Promise<(OpenUpload | undefined)[]> {
+  const { rows } = await db.query<OpenUpload>({
+    name: 'uploads.find_open',
+    text: `
+      select fid, slot, domain_id as "domainId", class_id as "classId", key, devids,
+        expires_at as "expiresAt", expires_at <= now() as expired
+      from upload where fid = any($1::bigint[]) and committed_at is null`,
+    values: [numberArray(fids)],
   })
-  return rows[0]
+  const found = new Map(rows.map(row => [row.fid, row]))
+  return fids.map(fid => found.get(fid))
 }
 
 export interface Commit {
@@ -170,7 +188,11 @@ export async function commitUploads(
         insert into delete_job (fid, slot, devids, next_try)
         select replaced_fid, stored.slot, replaced_devids, now() + make_interval(secs => grace)
         from stored join wanted using (fid) where replaced_fid is not null
-        on conflict (fid, slot) do nothing
+        on conflict (fid, slot) do update set
+          devids = array(
+            select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
+          ),
+          next_try = least(delete_job.next_try, excluded.next_try)
       ), queued as (
         insert into replicate_job (fid, slot, next_try)
         select fid, stored.slot, now() from stored join wanted using (fid) where replicate
@@ -182,19 +204,21 @@ export async function commitUploads(
       )
       select fid, created_at as "committedAt" from stored`,
     values: [
-      commits.map(c => c.upload.fid),
-      commits.map(c => c.upload.slot),
-      commits.map(c => c.file.domainId),
-      commits.map(c => c.file.key),
-      commits.map(c => c.file.slot),
+      numberArray(commits.map(c => c.upload.fid)),
+      numberArray(commits.map(c => c.upload.slot)),
+      numberArray(commits.map(c => c.file.domainId)),
+      byteaArray(commits.map(c => c.file.key)),
+      numberArray(commits.map(c => c.file.slot)),
       commits.map(c => c.answer),
-      commits.map(c => c.answer.size),
-      commits.map(c => arrayText(c.answer.devids)),
-      commits.map(({ answer: { sha256 } }) => sha256 && Buffer.from(sha256, 'hex')),
-      commits.map(c => c.checksum?.hashtype),
-      commits.map(c => c.checksum?.digest),
+      numberArray(commits.map(c => c.answer.size)),
+      commits.map(c => numberArray(c.answer.devids)),
+      byteaArray(
+        commits.map(({ answer: { sha256 } }) => (sha256 ? Buffer.from(sha256, 'hex') : null)),
+      ),
+      numberArray(commits.map(c => c.checksum?.hashtype ?? null)),
+      byteaArray(commits.map(c => c.checksum?.digest)),
       commits.map(c => c.replicate),
-      commits.map(c => c.graceSeconds),
+      numberArray(commits.map(c => c.graceSeconds)),
       commits.map(c => c.caller.actor),
       commits.map(c => c.caller.address),
       commits.map(c => c.caller.requestId),
@@ -205,13 +229,14 @@ export async function commitUploads(
 }
 
 /**
- * Gives an open upload up: its row goes, and whatever was written to the offered devices is queued
- * for deletion. False when it is not open.
+ * Gives an open upload up: its row goes, and whatever was written to the offered devices, and to
+ * those of `elsewhere`, is queued for deletion. False when it is not open.
  */
 export async function abandonUpload(
   db: Db,
   { fid, slot }: FileId,
   graceSeconds: number,
+  elsewhere: readonly number[] = [],
 ): Promise<boolean> {
   const { rowCount } = await db.query({
     name: 'uploads.abandon',
@@ -221,10 +246,10 @@ export async function abandonUpload(
         returning fid, slot, devids
       )
       insert into delete_job (fid, slot, devids, next_try)
-      select fid, slot, devids, now() + make_interval(secs => $3) from gone
+      select fid, slot, devids || $4::int[], now() + make_interval(secs => $3) from gone
       on conflict (fid, slot) do nothing
       returning fid`,
-    values: [fid, slot, graceSeconds],
+    values: [fid, slot, graceSeconds, elsewhere],
   })
   return rowCount > 0
 }

@@ -118,7 +118,7 @@ export class RawPath {
   readonly url: string
 
   constructor(url: string) {
-    if (!/^[A-Za-z0-9_,\-./\\:?]+$/.test(url)) {
+    if (!/^[A-Za-z0-9_,\-./\\:?[\]]+$/.test(url)) {
       throw new RangeError(`not fit for a reply: ${JSON.stringify(url)}`)
     }
     this.url = url
@@ -128,14 +128,17 @@ export class RawPath {
 /**
  * Marks a URL in a reply. It is sent unencoded, since pymogilefs never decodes and
  * nginx-mogilefs-module decodes wrongly, so it must need no encoding: throws RangeError when it holds
- * more than letters, digits and `_ , - . / \ : ?`.
+ * more than letters, digits and `_ , - . / \ : ?`, and `[ ]` for IPv6.
  */
 export function rawPath(url: string): RawPath {
   return new RawPath(url)
 }
 
-/** A pair of a reply; a string is a wire string. */
-export type Pair = readonly [name: string, value: string | number | RawPath]
+/**
+ * A pair of a reply; a string is a wire string. A list stands for a pair of each, their names
+ * numbered from 1: `['key_', ['a', 'b']]` is `key_1=a&key_2=b`.
+ */
+export type Pair = readonly [name: string, value: string | number | RawPath | readonly string[]]
 
 const pairName = /^[a-z_][A-Za-z0-9_]*$/
 
@@ -146,7 +149,13 @@ export function isPairName(name: string): boolean {
 
 const pair = (name: string, value: Pair[1]): string => {
   if (!isPairName(name)) throw new RangeError(`not a name: ${JSON.stringify(name)}`)
-  return `${name}=${value instanceof RawPath ? value.url : encodeValue(String(value))}`
+  if (value instanceof RawPath) return `${name}=${value.url}`
+  if (typeof value !== 'object') return `${name}=${encodeValue(String(value))}`
+  if (value.length === 0) throw new RangeError(`nothing to number: ${name}`)
+  let text = ''
+  for (const [i, item] of value.entries())
+    text += `${i === 0 ? '' : '&'}${name}${i + 1}=${encodeValue(item)}`
+  return text
 }
 
 /**

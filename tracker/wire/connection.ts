@@ -13,6 +13,7 @@ import type { Logger } from '../../common/log.ts'
 import { plainAddress } from './allow-list.ts'
 import { formatError } from './codec.ts'
 import { LineReader } from './framing.ts'
+import type { Budget, Debtor, UnreadAnswers } from './memory.ts'
 
 /** The client a line came from. The same object for all lines of one connection. */
 export interface WireClient {
@@ -33,6 +34,9 @@ export interface ConnectionOptions {
   readonly answer: Answer
   /** Milliseconds a client may leave its answers unread without any progress before it is cut. */
   readonly stallMs: number
+  /** For long request lines that are still to be completed. */
+  readonly lines: Budget
+  readonly unread: UnreadAnswers
   readonly log: Logger
 }
 
@@ -43,21 +47,24 @@ const maxUnsentBytes = 1024 * 1024
 const writeBytes = 64 * 1024
 
 /** Lines that one connection has answered before the others get their turn. */
-const linesPerTurn = 256
+const linesPerTurn = 64
 
 /** Milliseconds a refused client has to read why: with its bytes unread, a close would be a reset. */
 const lingerMs = 2_000
 
 /** Serves `socket`, which must allow half-open connections, until it closes. */
-export class Connection implements WireClient {
+export class Connection implements WireClient, Debtor {
   readonly remoteAddress: string
   readonly #socket: Socket
   readonly #answer: Answer
   readonly #stallMs: number
   readonly #log: Logger
-  readonly #reader = new LineReader()
+  readonly #unread: UnreadAnswers
+  readonly #reader: LineReader
   /** Answers not yet given to the socket. */
   #out = ''
+  /** Bytes of answers that the client is known not to have read. */
+  #owed = 0
   /** Somebody else calls `#run` later: an answer under way, or the event loop. */
   #busy = false
   #flushing = false
@@ -67,19 +74,26 @@ export class Connection implements WireClient {
   /** Nothing more is read or written. */
   #over = false
 
-  constructor(socket: Socket, { answer, stallMs, log }: ConnectionOptions) {
+  constructor(socket: Socket, { answer, stallMs, lines, unread, log }: ConnectionOptions) {
     this.remoteAddress = plainAddress(socket.remoteAddress ?? '')
     this.#socket = socket
     this.#answer = answer
     this.#stallMs = stallMs
     this.#log = log
+    this.#unread = unread
+    this.#reader = new LineReader(lines)
     socket.on('data', chunk => this.#take(chunk))
     socket.on('end', () => this.close())
-    socket.on('drain', () => this.#run())
+    socket.on('drain', () => {
+      this.#owe()
+      this.#run()
+    })
     socket.on('timeout', () => this.#checkProgress())
     socket.on('error', err => log.debug({ err }, 'connection failed'))
     socket.on('close', () => {
       this.#over = true
+      this.#reader.release()
+      this.#owe(0)
     })
   }
 
@@ -97,6 +111,15 @@ export class Connection implements WireClient {
   close(): void {
     this.#ending = true
     this.#run()
+  }
+
+  /** Ends the connection at once, with what the client has not read. */
+  cut(): void {
+    this.#log.warn({ remoteAddress: this.remoteAddress }, 'client does not read its answers')
+    this.#over = true
+    this.#owe(0)
+    // By itself a reset waits for the writes before it; with it, the kernel's buffer goes at once.
+    this.#socket.resetAndDestroy().destroy()
   }
 
   #take(chunk: Buffer): void {
@@ -189,6 +212,14 @@ export class Connection implements WireClient {
     this.#socket.write(text, 'latin1')
     // Armed only when the kernel did not take it all, since idle clients may stay for ever.
     if (this.#socket.writableLength > 0) this.#socket.setTimeout(this.#stallMs)
+    this.#owe()
+  }
+
+  /** Little by little does not count: there is no event for its having been read. */
+  #owe(bytes = this.#socket.writableNeedDrain ? this.#socket.writableLength : 0): void {
+    if (bytes === this.#owed) return
+    this.#owed = bytes
+    this.#unread.owe(this, bytes)
   }
 
   /** After `stallMs` without a byte read or written; node's timer already counts progress within a write. */
@@ -197,13 +228,12 @@ export class Connection implements WireClient {
       this.#socket.setTimeout(0)
       return
     }
-    this.#log.warn({ remoteAddress: this.remoteAddress }, 'client does not read its answers')
-    // By itself a reset waits for the writes before it; with it, the kernel's buffer goes at once.
-    this.#socket.resetAndDestroy().destroy()
+    this.cut()
   }
 
   /** Sends a last answer and reads on for a while without listening, so that the answer arrives. */
   #refuse(reply: string): void {
+    this.#reader.release()
     this.#out += reply
     this.#flush()
     this.#over = true

@@ -1,8 +1,12 @@
 /** Request lines out of a byte stream, one at a time and however the packets are cut. */
 import { CodedError } from '../../common/errors.ts'
+import type { Budget } from './memory.ts'
 
 /** Longest request line in bytes, without its line end. */
 export const maxLineBytes = 1024 * 1024
+
+/** Bytes that the beginning of every line may have; what it has more comes out of the common budget. */
+const freeBytes = 4 * 1024
 
 const lf = 10
 const cr = 13
@@ -19,6 +23,12 @@ export class LineReader {
   /** Room for the beginning of a line whose end is still to come; `#carried` bytes of it are in use. */
   #carry: Buffer = empty
   #carried = 0
+  readonly #budget: Budget
+
+  /** `budget` is for the beginnings of long lines, of all readers together. */
+  constructor(budget: Budget) {
+    this.#budget = budget
+  }
 
   /** Adds bytes of the stream. `chunk` is kept as long as it holds unread lines. */
   push(chunk: Buffer): void {
@@ -29,7 +39,8 @@ export class LineReader {
 
   /**
    * The next line that is not empty, one character per byte, without its LF and one CR before it;
-   * undefined when more bytes are needed. Throws line_too_long, after which nothing more can be read.
+   * undefined when more bytes are needed. Throws line_too_long, also when the budget has no room for
+   * a long one; after it nothing more can be read.
    */
   next(): string | undefined {
     for (;;) {
@@ -44,6 +55,15 @@ export class LineReader {
     }
   }
 
+  /** Lets go of what has arrived. */
+  release(): void {
+    this.#budget.give(costOf(this.#carry))
+    this.#carry = empty
+    this.#carried = 0
+    this.#chunk = empty
+    this.#at = 0
+  }
+
   #cut(bytes: Buffer, start: number, end: number): string {
     const stop = end > start && bytes[end - 1] === cr ? end - 1 : end
     checkLength(stop - start)
@@ -53,15 +73,16 @@ export class LineReader {
   #join(end: number): string {
     this.#append(end)
     const line = this.#cut(this.#carry, 0, this.#carried)
+    this.#budget.give(costOf(this.#carry))
     this.#carry = empty
     this.#carried = 0
     return line
   }
 
   #keepRest(): void {
-    this.#append(this.#chunk.length)
     // One more than a line, for its CR.
-    checkLength(this.#carried - 1)
+    checkLength(this.#carried + this.#chunk.length - this.#at - 1)
+    this.#append(this.#chunk.length)
     this.#chunk = empty
     this.#at = 0
   }
@@ -73,7 +94,12 @@ export class LineReader {
   #append(end: number): void {
     const length = this.#carried + end - this.#at
     if (length > this.#carry.length) {
-      const room = Buffer.allocUnsafe(Math.max(length, 2 * this.#carry.length))
+      const bytes = Math.max(length, 2 * this.#carry.length)
+      if (!this.#budget.take(costOf({ length: bytes }) - costOf(this.#carry))) {
+        throw new CodedError('line_too_long', 'there is no room for so long a request line now')
+      }
+      // Small rooms come out of a pool that a single one of them would keep from being freed.
+      const room = Buffer.allocUnsafeSlow(bytes)
       this.#carry.copy(room, 0, 0, this.#carried)
       this.#carry = room
     }
@@ -81,6 +107,10 @@ export class LineReader {
     this.#carried = length
   }
 }
+
+/** Bytes of the budget that a room takes. */
+const costOf = ({ length }: { readonly length: number }): number =>
+  length > freeBytes ? length : 0
 
 function checkLength(bytes: number): void {
   if (bytes > maxLineBytes) {

@@ -10,7 +10,9 @@ import { isCoded, protocolText, type ErrorCode } from '../../common/errors.ts'
 import type { Logger } from '../../common/log.ts'
 import { parseAllowList, plainAddress } from './allow-list.ts'
 import { formatError, isConsoleLine, parseLine, type ParsedLine } from './codec.ts'
+import { Budget, UnreadAnswers } from './memory.ts'
 import { Connection, type Answer, type WireClient } from './connection.ts'
+import { Queries } from './console/queries.ts'
 
 /** One command of a client. */
 export interface WireRequest extends ParsedLine {
@@ -30,6 +32,8 @@ export interface WireServerOptions {
    * a wire string. Without it the console has no commands.
    */
   readonly console?: (line: string, client: WireClient) => Promise<string> | string
+  /** Counts the requests, and may hold them back. */
+  readonly queries?: Queries
   /** `ADDRESS` or `ADDRESS/BITS` of those who may connect; empty: all who can reach the listener. */
   readonly allow?: readonly string[]
   /** Connections at once; more are closed unanswered. */
@@ -51,6 +55,9 @@ export interface WireServer extends Service {
 /** Milliseconds of silence after which TCP asks whether a client is still there: there is no idle time-out. */
 const keepAliveMs = 60_000
 
+/** Bytes that all clients together may make us hold, in long unfinished requests and in unread answers. */
+const held = { lines: 16 * 1024 * 1024, unread: 16 * 1024 * 1024 }
+
 const noCommands = 'The console has no commands here.\r\n.\r\n'
 
 /** Creates the server; it listens once started. Throws ConfigError on an unreadable allow-list. */
@@ -58,7 +65,10 @@ export function createWireServer(options: WireServerOptions): WireServer {
   const { listen, log, maxConnections = 4096, maxConnectionsPerAddress = 1024 } = options
   const { stallMs = 120_000, drainMs = 5_000 } = options
   const allowed = parseAllowList(options.allow ?? [])
-  const answer = createAnswer(options)
+  const { queries = new Queries() } = options
+  const answer = createAnswer({ ...options, queries })
+  const lines = new Budget(held.lines)
+  const unread = new UnreadAnswers(held.unread)
   const connections = new Map<Socket, Connection>()
   const perAddress = new Map<string, number>()
   let full = false
@@ -84,7 +94,7 @@ export function createWireServer(options: WireServerOptions): WireServer {
       return
     }
     perAddress.set(address, others + 1)
-    connections.set(socket, new Connection(socket, { answer, stallMs, log }))
+    connections.set(socket, new Connection(socket, { answer, stallMs, lines, unread, log }))
     socket.once('close', () => {
       full = false
       connections.delete(socket)
@@ -103,6 +113,7 @@ export function createWireServer(options: WireServerOptions): WireServer {
   server.on('drop', dropped => warnFull(plainAddress(dropped?.remoteAddress ?? '')))
 
   const shutDown = async (): Promise<void> => {
+    queries.close()
     const closed = new Promise<void>(resolve => server.close(() => resolve()))
     for (const connection of connections.values()) connection.close()
     const deadline = setTimeout(() => {
@@ -130,10 +141,12 @@ export function createWireServer(options: WireServerOptions): WireServer {
   }
 }
 
-type AnswerOptions = Pick<WireServerOptions, 'handle' | 'console' | 'log'>
+type AnswerOptions = Pick<WireServerOptions, 'handle' | 'console' | 'log'> & {
+  readonly queries: Queries
+}
 
 /** What a line is answered with. Nothing that a handler does wrong gets past it. */
-function createAnswer({ handle, console, log }: AnswerOptions): Answer {
+function createAnswer({ handle, console, log, queries }: AnswerOptions): Answer {
   const failed = (err: unknown, { command, callid }: ParsedLine): string => {
     if (isCoded(err)) return errorLine(err.code, err.message, callid)
     log.error({ err, command }, 'command failed')
@@ -145,6 +158,26 @@ function createAnswer({ handle, console, log }: AnswerOptions): Answer {
   }
   const unknown = errorLine('unknown_command', '')
 
+  const work = (
+    line: string,
+    { remoteAddress }: WireClient,
+    { parsed, arrivedAt, begunAt }: { parsed: ParsedLine; arrivedAt: number; begunAt: number },
+  ): Promise<string> | string => {
+    const { command, args, callid } = parsed
+    queries.begin()
+    const end = (reply: string): string => {
+      queries.end(line, remoteAddress, arrivedAt, begunAt)
+      return reply
+    }
+    try {
+      const result = handle({ command, args, callid, remoteAddress })
+      if (typeof result === 'string') return end(result)
+      return result.then(end, err => end(failed(err, parsed)))
+    } catch (err) {
+      return end(failed(err, parsed))
+    }
+  }
+
   return (line, client) => {
     if (isConsoleLine(line)) {
       if (!console) return noCommands
@@ -152,10 +185,11 @@ function createAnswer({ handle, console, log }: AnswerOptions): Answer {
     }
     const parsed = parseLine(line)
     if (!parsed) return unknown
-    const { command, args, callid } = parsed
-    const { remoteAddress } = client
-    return settled(
-      () => handle({ command, args, callid, remoteAddress }),
+    const arrivedAt = performance.now()
+    const turn = queries.turn(line, client.remoteAddress)
+    if (!turn) return work(line, client, { parsed, arrivedAt, begunAt: arrivedAt })
+    return turn.then(
+      () => work(line, client, { parsed, arrivedAt, begunAt: performance.now() }),
       err => failed(err, parsed),
     )
   }

@@ -1,66 +1,125 @@
-/** Removes the bytes of deleted, replaced and abandoned files from their devices. */
+/** Removes the bytes of deleted, replaced and abandoned files, and of dropped replicas, from devices. */
 import type { Context } from '../cluster/context.ts'
 import { isDeletable } from '../policy/device.ts'
-import { findFileByFid } from '../store/files.ts'
-import { claimDeletions, deferDeletion, removeDeletion, type DeleteJob } from '../store/jobs.ts'
-import { createJobWorker, type Worker } from './loop.ts'
+import {
+  claimDeletions,
+  deferDeletion,
+  listKeepers,
+  settleDeletions,
+  type DeleteJob,
+  type Keeper,
+  type Settled,
+} from '../store/deletions.ts'
+import type { Worker } from './loop.ts'
+
+/** Jobs claimed at once, and handled at once. */
+const batch = 400
+const concurrency = 32
 
 export function createDeleteWorker(ctx: Context): Worker {
-  return createJobWorker({
+  let queued = 0
+  return {
     name: 'delete',
-    batch: 100,
-    concurrency: 16,
-    claim: limit => claimDeletions(ctx.db, limit),
-    handle: (job, signal) => handle(ctx, job, signal),
-  })
-}
-
-async function handle(ctx: Context, job: DeleteJob, signal: AbortSignal): Promise<void> {
-  if (await findFileByFid(ctx.db, job.fid)) {
-    ctx.log.error({ fid: job.fid }, 'a live file is queued for deletion; left alone')
-    return removeDeletion(ctx.db, job)
+    restMs: 1_000,
+    get queued() {
+      return queued
+    },
+    async pass(signal, log) {
+      const jobs = await claimDeletions(ctx.db, batch)
+      if (jobs.length === 0) return 0
+      const keepers = await listKeepers(
+        ctx.db,
+        jobs.map(({ fid }) => fid),
+      )
+      const settled: Settled[] = []
+      const queue = jobs.values()
+      queued += jobs.length
+      const lane = async (): Promise<void> => {
+        for (const job of queue) {
+          queued--
+          try {
+            const kept = keepers.filter(({ fid }) => fid === job.fid)
+            settled.push(await handle(ctx, job, kept, signal))
+          } catch (err) {
+            if (!signal.aborted) log.error({ err, fid: job.fid }, 'job failed')
+          }
+        }
+      }
+      await Promise.all(Array.from({ length: Math.min(concurrency, jobs.length) }, lane))
+      await settleDeletions(ctx.db, settled)
+      return jobs.length
+    },
   }
+}
+
+async function handle(
+  ctx: Context,
+  job: DeleteJob,
+  keepers: readonly Keeper[],
+  signal: AbortSignal,
+): Promise<Settled> {
+  const { fid, slot, devids } = job
+  const live = keepers.flatMap(keeper => (keeper.seconds === null ? keeper.devids : []))
+  const trash = keepers.find(({ seconds }) => seconds !== null)
+  const kept = devids.filter(devid => live.includes(devid))
+  const later = devids.filter(devid => trash?.devids.includes(devid) && !kept.includes(devid))
   const outcomes = await Promise.all(
-    job.devids.map(devid => removeFrom(ctx, { devid, job }, signal)),
+    devids
+      .filter(devid => !kept.includes(devid) && !later.includes(devid))
+      .map(devid => removeFrom(ctx, { devid, job }, signal)),
   )
-  const left = outcomes.filter(outcome => outcome !== undefined)
-  if (left.length === 0) return removeDeletion(ctx.db, job)
-  await deferDeletion(ctx.db, job, {
-    devids: left.map(({ devid }) => devid),
-    seconds: Math.max(...left.map(({ seconds }) => seconds)),
-    error: left.map(({ error }) => error).join('; '),
-  })
+  const left = outcomes.filter(outcome => outcome.kind === 'left')
+  if (left.length > 0 || later.length > 0) {
+    await deferDeletion(ctx.db, job, {
+      seconds: Math.max(0, trash?.seconds ?? 0, ...left.map(({ seconds }) => seconds)),
+      error: left.map(({ error }) => error).join('; ') || null,
+    })
+  }
+  const gone = outcomes.filter(({ kind }) => kind !== 'left').map(({ devid }) => devid)
+  const removed = outcomes.filter(({ kind }) => kind === 'removed').map(({ devid }) => devid)
+  return { fid, slot, done: [...kept, ...gone], removed }
 }
 
-interface Left {
-  readonly devid: number
-  readonly seconds: number
-  readonly error: string
-}
+type Outcome =
+  | { readonly kind: 'removed'; readonly devid: number }
+  /** Gone with its device. */
+  | { readonly kind: 'lost'; readonly devid: number }
+  | {
+      readonly kind: 'left'
+      readonly devid: number
+      readonly seconds: number
+      readonly error: string
+    }
 
-/** Undefined when the bytes are gone, or gone with their device. */
+/** Waits between tries are those of MogileFS; a device that comes back is cleaned at once. */
 async function removeFrom(
   ctx: Context,
   { devid, job }: { devid: number; job: DeleteJob },
   signal: AbortSignal,
-): Promise<Left | undefined> {
+): Promise<Outcome> {
   const device = ctx.cluster.device(devid)
-  const tries = job.attempts - 1
-  if (device?.status === 'dead') return undefined
-  if (!device) return { devid, seconds: 3600, error: `device ${devid} is not configured` }
+  const failures = job.attempts - 1
+  const leave = (seconds: number, error: string): Outcome => ({
+    kind: 'left',
+    devid,
+    seconds,
+    error,
+  })
+  if (device?.status === 'dead') return { kind: 'lost', devid }
+  if (!device) return leave(3600, `device ${devid} is not configured`)
   if (!isDeletable(device)) {
-    return { devid, seconds: 3600 * (1 + tries), error: `device ${devid} is not in service` }
+    return leave(3600 * (1 + failures), `device ${devid} is not in service`)
   }
   if (device.host.observed !== 'reachable' || device.observed !== 'writeable') {
-    return { devid, seconds: 15 * (1 + tries), error: `device ${devid} cannot be written now` }
+    return leave(60 * (10 + failures), `device ${devid} cannot be written now`)
   }
   const url = ctx.urls.replica({ devid, fid: job.fid }, { method: 'DELETE', seconds: 60 })
   try {
     if (url) await ctx.storage.remove(url, { signal })
-    return undefined
+    return { kind: 'removed', devid }
   } catch (err) {
     signal.throwIfAborted()
     const why = err instanceof Error ? err.message : String(err)
-    return { devid, seconds: 60 * (1 + tries), error: `device ${devid}: ${why}` }
+    return leave(1800 * (1 + failures), `device ${devid}: ${why}`)
   }
 }

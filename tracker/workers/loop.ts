@@ -4,8 +4,10 @@ import type { Logger } from '../../common/log.ts'
 
 export interface Worker {
   readonly name: string
-  /** Milliseconds to rest after a pass that found nothing. */
+  /** Most milliseconds to rest after a pass that found nothing. */
   readonly restMs: number
+  /** How much of what it has claimed waits in memory for its turn, where it claims in batches. */
+  readonly queued?: number
   /** One batch; returns how much it did. Safe to run twice, or on two trackers at once. */
   pass(signal: AbortSignal, log: Logger): Promise<number>
 }
@@ -13,11 +15,13 @@ export interface Worker {
 export interface Loop {
   /** Ends the rest, if there is one, so that a pass begins now. */
   wake(): void
+  /** Begins no more passes. */
+  stop(): void
   /** Resolves when the last pass is over. */
   readonly done: Promise<void>
 }
 
-/** Runs passes until `signal` aborts. A pass that fails is logged and followed by a rest. */
+/** Runs passes until it is stopped or `signal` aborts. A pass that fails is logged and followed by a rest. */
 export function startLoop(
   worker: Worker,
   { signal, log }: { signal: AbortSignal; log: Logger },
@@ -25,8 +29,9 @@ export function startLoop(
   const wlog = log.child({ worker: worker.name })
   let alarm = new AbortController()
   let woken = false
+  let stopped = false
   const run = async (): Promise<void> => {
-    while (!signal.aborted) {
+    while (!signal.aborted && !stopped) {
       woken = false
       let did = 0 // stays 0 on failure, so a broken database is not hammered
       try {
@@ -34,9 +39,9 @@ export function startLoop(
       } catch (err) {
         if (!signal.aborted) wlog.error({ err }, 'pass failed')
       }
-      if (did > 0 || woken || signal.aborted) continue
+      if (did > 0 || woken || stopped || signal.aborted) continue
       alarm = new AbortController()
-      const rest = worker.restMs * (0.8 + 0.4 * Math.random())
+      const rest = worker.restMs * (0.8 + 0.2 * Math.random())
       await sleep(rest, undefined, { signal: alarm.signal }).catch(() => {})
     }
   }
@@ -45,6 +50,10 @@ export function startLoop(
   return {
     wake() {
       woken = true
+      alarm.abort()
+    },
+    stop() {
+      stopped = true
       alarm.abort()
     },
     done: run(),
@@ -68,14 +77,20 @@ export function createJobWorker<Job extends { readonly fid: number }>({
   claim,
   handle,
 }: JobWorkerOptions<Job>): Worker {
+  let queued = 0
   return {
     name,
     restMs: 1_000,
+    get queued() {
+      return queued
+    },
     async pass(signal, log) {
       const jobs = await claim(batch)
       const queue = jobs.values()
+      queued += jobs.length
       const lane = async (): Promise<void> => {
         for (const job of queue) {
+          queued--
           try {
             await handle(job, signal, log)
           } catch (err) {

@@ -1,181 +1,268 @@
 /**
- * Looks at every device in service: how full it is, and whether what is written comes back
- * (MogileFS-Server, `lib/MogileFS/Worker/Monitor.pm`). What it sees stays in this tracker's memory.
+ * Looks at every device in service. One tracker does so for all; the others take over what it saw, and
+ * look themselves at what it cannot reach, or at everything when it is silent. Whoever looks for all
+ * also decides which devices are treated as lost.
  */
+import { randomUUID } from 'node:crypto'
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
+import { applyLosses } from '../cluster/losses.ts'
 import { isMonitored, type Device } from '../policy/device.ts'
-import { updateUsage, type HostRow, type Usage } from '../store/hosts.ts'
+import { nextHealth, unknownHealth, type Health } from '../policy/health.ts'
+import { updateUsage } from '../store/hosts.ts'
 import { hurryJobs } from '../store/jobs.ts'
+import { takeLease } from '../store/leases.ts'
+import {
+  databaseSeconds,
+  listObservations,
+  putObservations,
+  vouchFor,
+  type Observation,
+} from '../store/observations.ts'
 import type { Worker } from './loop.ts'
+import { probe, type Look } from './probe.ts'
 
-/** Milliseconds a node has for each answer. */
-const answerMs = 2_000
+/** Milliseconds between two rounds. */
+const restMs = 2_500
 /** Milliseconds between write tests of a device that passed its last one. */
 const writeTestMs = 15_000
-/** A usage request that fails faster than this blames the device, a slower one its host. */
-const fastFailureMs = 500
-/** Seconds between notes of a device's usage in the database, over all trackers. */
+/** Seconds between notes of a device's usage with the device, over all trackers. */
 const usageSeconds = 15
-/** Seconds that the monitor's signed URLs work. */
-const urlSeconds = 60
+/** Seconds that one tracker looks for all, unless it goes on. */
+const leaseSeconds = 10
+/** What was seen longer ago than this says nothing about now, in seconds. */
+const freshSeconds = 10
 
 export interface Monitor extends Worker {
-  /** Resolves after a round that began after the call. */
+  /** Looks at everything itself; resolves after a round that began after the call. */
   round(): Promise<void>
 }
 
-export function createMonitor(ctx: Omit<Context, 'monitorRound' | 'wake'>, log: Logger): Monitor {
-  const testedAt = new Map<number, number>()
-  let running: Promise<void> | undefined
+type Eyes = Omit<Context, 'monitorRound'>
+
+export function createMonitor(ctx: Eyes, log: Logger): Monitor {
+  const lease = { name: 'monitor', holder: randomUUID() }
+  const watch = new Watch(ctx, log)
+  let last: Promise<void> = Promise.resolve()
   let next: Promise<void> | undefined
 
-  const start = (): Promise<void> => {
-    running = lookAtAll(ctx, testedAt, log).finally(() => {
-      running = undefined
-    })
-    return running
-  }
-  const round = (): Promise<void> => {
-    if (!running) return start()
-    next ??= running
-      .catch(() => {})
-      .then(() => {
-        next = undefined
-        return start()
-      })
-    return next
+  /** Rounds never overlap: what one is told to see must not be undone by one that looked before. */
+  const queue = (work: () => Promise<void>): Promise<void> => {
+    last = last.catch(() => {}).then(work)
+    return last
   }
   return {
     name: 'monitor',
-    restMs: 2_500,
-    round,
+    restMs,
+    round() {
+      next ??= queue(async () => {
+        next = undefined
+        await watch.lookAtAll()
+        await watch.publish()
+      })
+      return next
+    },
     async pass() {
-      await (running ?? start())
+      await queue(async () => {
+        // Without the database there is nobody to share with.
+        const mine = await takeLease(ctx.db, lease, leaseSeconds).catch(() => true)
+        if (!mine) return watch.takeOver()
+        await watch.lookAtAll()
+        await watch.publish()
+        await applyLosses(ctx, log)
+      })
       return 0
     },
   }
 }
 
-type Eyes = Omit<Context, 'monitorRound' | 'wake'>
+/** What this tracker knows of devices from one round to the next. */
+class Watch {
+  readonly #ctx: Eyes
+  readonly #log: Logger
+  readonly #testedAt = new Map<number, number>()
+  readonly #health = new Map<number, Health>()
+  /** How far the database's clock is ahead of ours, in seconds. */
+  #offset = 0
 
-async function lookAtAll(ctx: Eyes, testedAt: Map<number, number>, log: Logger): Promise<void> {
-  const all = ctx.cluster.devices()
-  for (const device of all) {
-    // What was seen of it holds no longer; it is looked at anew when it is in service again.
-    if (!isMonitored(device)) observe(ctx, device, { state: 'unknown' }, log)
+  constructor(ctx: Eyes, log: Logger) {
+    this.#ctx = ctx
+    this.#log = log
   }
-  const devices = all.filter(isMonitored)
-  const usages = await Promise.all(devices.map(device => lookAt(ctx, device, testedAt, log)))
-  const known = usages.filter(usage => usage !== undefined)
-  const back = devices.filter(
-    ({ devid, observed }) =>
-      observed !== 'writeable' && ctx.cluster.deviceObservation(devid) === 'writeable',
-  )
-  try {
-    if (known.length > 0) await updateUsage(ctx.db, known, usageSeconds)
-    const devids = back.map(({ devid }) => devid)
-    if (devids.length > 0) await hurryJobs(ctx.db, devids)
-  } catch (err) {
-    log.warn({ err }, 'what was seen could not be noted')
-  }
-}
 
-async function lookAt(
-  ctx: Eyes,
-  device: Device,
-  testedAt: Map<number, number>,
-  log: Logger,
-): Promise<Usage | undefined> {
-  const { devid } = device
-  const host = ctx.cluster.snapshot.hosts.get(device.host.id)
-  if (!host) return undefined
-  const usage = await readUsage(ctx, host, devid, log)
-  if (!usage) {
-    testedAt.delete(devid)
-    return undefined
+  /** Looks at every device itself. */
+  async lookAtAll(): Promise<void> {
+    await this.#readClock()
+    await this.#lookAt(this.#forgetOthers())
   }
-  const sizes = { totalBytes: usage.totalBytes, usedBytes: usage.usedBytes }
-  const testIsDue = performance.now() - (testedAt.get(devid) ?? -Infinity) >= writeTestMs
-  if (device.status === 'readonly' || host.status === 'readonly') {
-    observe(ctx, device, { state: 'readable', ...sizes }, log)
-  } else if (testIsDue || device.observed !== 'writeable') {
-    const passed = await writeTest(ctx, host, devid)
-    if (passed) testedAt.set(devid, performance.now())
-    observe(ctx, device, { state: passed ? 'writeable' : 'readable', ...sizes }, log)
-  } else {
-    observe(ctx, device, { state: 'writeable', ...sizes }, log)
-  }
-  return usage
-}
 
-function observe(
-  { cluster }: Eyes,
-  { devid }: Device,
-  observation: Parameters<Eyes['cluster']['observeDevice']>[1],
-  log: Logger,
-): void {
-  const before = cluster.deviceObservation(devid)
-  cluster.observeDevice(devid, observation)
-  if (before !== observation.state) {
-    log.info({ devid, state: observation.state, before }, 'device observed')
-  }
-}
-
-async function readUsage(
-  ctx: Eyes,
-  host: HostRow,
-  devid: number,
-  log: Logger,
-): Promise<Usage | undefined> {
-  const startedAt = performance.now()
-  const url = ctx.urls.object(
-    host,
-    { devid, name: 'usage' },
-    { method: 'GET', seconds: urlSeconds },
-  )
-  try {
-    const text = await ctx.storage.text(url, { signal: AbortSignal.timeout(answerMs) })
-    ctx.cluster.observeHost(host.id, 'reachable')
-    const usage = parseUsage(text)
-    if (usage) return { devid, ...usage }
-    log.warn({ devid }, 'usage without sizes')
-    return undefined
-  } catch (err) {
-    const device = ctx.cluster.device(devid)
-    if (performance.now() - startedAt >= fastFailureMs)
-      ctx.cluster.observeHost(host.id, 'unreachable')
-    if (device) observe(ctx, device, { state: 'unreachable' }, log)
-    log.debug({ err, devid, host: host.name }, 'usage not read')
-    return undefined
-  }
-}
-
-/** Reads a usage file: lines of `key: value`, sizes in KiB. Undefined when a size is missing or 0. */
-export function parseUsage(text: string): { totalBytes: number; usedBytes: number } | undefined {
-  const value = (key: string): number =>
-    Number(new RegExp(`^${key}:\\s*(\\d+)\\s*$`, 'm').exec(text)?.[1] ?? 0) * 1024
-  const totalBytes = value('total')
-  const usedBytes = value('used')
-  return totalBytes > 0 && usedBytes > 0 ? { totalBytes, usedBytes } : undefined
-}
-
-/** True when what is written comes back. Another tracker may write the same name meanwhile. */
-async function writeTest(ctx: Eyes, host: HostRow, devid: number): Promise<boolean> {
-  for (let attempt = 0; attempt < 2; attempt++) {
-    const n = Math.floor(ctx.random() * 100)
-    const object = { devid, name: `test-write/test-write-${n}` }
-    const body = Buffer.from(`time=${Math.floor(Date.now() / 1000)} rand=${ctx.random()}`)
-    const urlOf = (method: 'GET' | 'PUT'): string =>
-      ctx.urls.object(host, object, { method, seconds: urlSeconds })
-    const signal = AbortSignal.timeout(answerMs)
-    try {
-      await ctx.storage.put(urlOf('PUT'), body, { size: body.length, signal })
-      const back = await ctx.storage.text(urlOf('GET'), { signal })
-      if (back === body.toString()) return true
-    } catch {
-      return false
+  /** Takes over what another tracker saw; looks itself at what it did not see to be good. */
+  async takeOver(): Promise<void> {
+    const devices = this.#forgetOthers()
+    const seen = new Map<number, Observation>(
+      (await listObservations(this.#ctx.db)).map(one => [one.devid, one]),
+    )
+    const doubtful: Device[] = []
+    for (const device of devices) {
+      const one = seen.get(device.devid)
+      const fresh = one !== undefined && one.ageSeconds <= freshSeconds
+      if (fresh && (one.state === 'writeable' || isReadonly(device))) this.#believe(device, one)
+      else doubtful.push(device)
+    }
+    await this.#readClock()
+    await this.#lookAt(doubtful)
+    const readable = doubtful.filter(({ devid }) => {
+      const away = seen.get(devid)?.awaySeconds ?? null
+      return away !== null && this.#stateOf(devid) !== 'unreachable'
+    })
+    if (readable.length > 0) {
+      await vouchFor(
+        this.#ctx.db,
+        readable.map(({ devid }) => devid),
+      )
     }
   }
-  return false
+
+  /** Tells the other trackers what was seen. Logs what it cannot tell. */
+  async publish(): Promise<void> {
+    const { cluster, db } = this.#ctx
+    const seen = cluster.devices().filter(isMonitored)
+    try {
+      if (seen.length === 0) return
+      const observations = seen.map(({ devid, host, totalBytes, usedBytes, ...device }) => ({
+        devid,
+        state: device.observed,
+        hostState: cluster.hostObservation(host.id),
+        totalBytes,
+        usedBytes,
+        utilization: device.utilization ?? null,
+        skewSeconds: cluster.observation(devid)?.skewSeconds ?? null,
+      }))
+      await putObservations(db, observations)
+      const usages = seen.flatMap(({ devid, totalBytes, usedBytes, observed }) =>
+        totalBytes !== null && usedBytes !== null && observed !== 'unreachable'
+          ? [{ devid, totalBytes, usedBytes }]
+          : [],
+      )
+      if (usages.length > 0) await updateUsage(db, usages, usageSeconds)
+    } catch (err) {
+      this.#log.warn({ err }, 'what was seen could not be noted')
+    }
+  }
+
+  /** The devices to look at. What was seen of others holds no longer once they are in service again. */
+  #forgetOthers(): Device[] {
+    const all = this.#ctx.cluster.devices()
+    for (const device of all) {
+      if (isMonitored(device)) continue
+      this.#health.delete(device.devid)
+      this.#testedAt.delete(device.devid)
+      this.#observe(device, { state: 'unknown', answered: false })
+    }
+    return all.filter(isMonitored)
+  }
+
+  async #readClock(): Promise<void> {
+    try {
+      const now = await databaseSeconds(this.#ctx.db)
+      const offset = now - Date.now() / 1000
+      if (Math.abs(offset) > 60 && Math.abs(this.#offset) <= 60) {
+        this.#log.warn(
+          { seconds: Math.round(-offset) },
+          'the clock of this tracker is ahead by that',
+        )
+      }
+      this.#offset = offset
+    } catch {
+      // The offset of the last time will do.
+    }
+  }
+
+  async #lookAt(devices: readonly Device[]): Promise<void> {
+    const looks = new Map(
+      await Promise.all(devices.map(async device => [device, await this.#look(device)] as const)),
+    )
+    this.#observeHosts(looks)
+    const back: number[] = []
+    for (const [device, look] of looks) {
+      const health = nextHealth(this.#health.get(device.devid) ?? unknownHealth, {
+        seen: look.state,
+        nowMs: performance.now(),
+      })
+      this.#health.set(device.devid, health)
+      const before = this.#observe(device, { ...look, state: health.state })
+      if (before !== 'writeable' && health.state === 'writeable') back.push(device.devid)
+    }
+    if (back.length === 0) return
+    await hurryJobs(this.#ctx.db, back).catch((err: unknown) =>
+      this.#log.warn({ err }, 'what waits for devices that are back was not hurried'),
+    )
+  }
+
+  async #look(device: Device): Promise<Look> {
+    const { devid } = device
+    const host = this.#ctx.cluster.snapshot.hosts.get(device.host.id)
+    if (!host) return { state: 'unknown', answered: false }
+    const due = performance.now() - (this.#testedAt.get(devid) ?? -Infinity) >= writeTestMs
+    const test = due || this.#stateOf(devid) !== 'writeable'
+    const now = (): number => Date.now() / 1000 + this.#offset
+    const look = await probe(this.#ctx, { device, host }, { test, now })
+    if (look.state !== 'writeable') this.#testedAt.delete(devid)
+    else if (test) this.#testedAt.set(devid, performance.now())
+    return look
+  }
+
+  /** A host is there as long as one of its devices brings an answer. */
+  #observeHosts(looks: ReadonlyMap<Device, Look>): void {
+    const answered = new Map<number, boolean>()
+    for (const [{ host }, look] of looks) {
+      answered.set(host.id, look.answered || (answered.get(host.id) ?? false))
+    }
+    for (const [id, there] of answered) {
+      this.#ctx.cluster.observeHost(id, there ? 'reachable' : 'unreachable')
+    }
+  }
+
+  #stateOf(devid: number): Device['observed'] {
+    return this.#ctx.cluster.deviceObservation(devid)
+  }
+
+  /** Returns what it was before. */
+  #observe({ devid }: Device, { state, usage, skewSeconds, why }: Look): Device['observed'] {
+    const before = this.#stateOf(devid)
+    this.#ctx.cluster.observeDevice(devid, {
+      state,
+      skewSeconds,
+      why,
+      ...(usage && {
+        totalBytes: usage.totalBytes,
+        usedBytes: usage.usedBytes,
+        utilization: usage.utilization,
+      }),
+    })
+    if (before !== state) {
+      const seen = { devid, state, before, ...(why && { reason: why }), skewSeconds }
+      this.#log.info(seen, 'device observed')
+    }
+    return before
+  }
+
+  #believe(device: Device, one: Observation): void {
+    const { totalBytes, usedBytes, utilization, skewSeconds } = one
+    this.#ctx.cluster.observeHost(device.host.id, one.hostState)
+    const usage =
+      totalBytes !== null && usedBytes !== null
+        ? { totalBytes, usedBytes, utilization: utilization ?? undefined, time: undefined }
+        : undefined
+    this.#health.set(device.devid, { ...unknownHealth, state: one.state, good: 1 })
+    this.#observe(device, {
+      state: one.state,
+      answered: true,
+      skewSeconds: skewSeconds ?? undefined,
+      ...(usage && { usage }),
+    })
+  }
 }
+
+const isReadonly = ({ status, host }: Device): boolean =>
+  status === 'readonly' || host.status === 'readonly'

@@ -1,28 +1,152 @@
-/** Gives files the replicas that their class asks for. */
+/** Gives files the replicas that their class asks for, and takes away those that are too many. */
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
-import { CopyError, copyReplica, readableSources } from '../cluster/copy.ts'
-import { numberSetting } from '../cluster/snapshot.ts'
-import { judge, parsePolicy, type Verdict } from '../policy/replication.ts'
+import { CopyError, copyReplica, readableSources, type Content } from '../cluster/copy.ts'
+import { judgeReplicas, spareReplicas } from '../cluster/judge.ts'
+import { getClassRow, numberSetting } from '../cluster/snapshot.ts'
+import { verifyReplica } from '../cluster/verify.ts'
+import { isDeletable, isReadable, type Device } from '../policy/device.ts'
 import { retrySeconds } from '../policy/retry.ts'
-import { addReplica, findFileByFid, type FileRow } from '../store/files.ts'
+import type { Verdict } from '../policy/verdict.ts'
+import { createBatcher } from '../store/batch.ts'
+import { findFileByFid } from '../store/files.ts'
 import {
   claimReplications,
   deferReplication,
+  extendReplication,
   insertDeletion,
-  removeReplication,
+  leaseSeconds,
+  removeReplications,
   type ReplicateJob,
 } from '../store/jobs.ts'
-import { createJobWorker, type Worker } from './loop.ts'
+import {
+  dropReplica,
+  listReplicaStates,
+  recordReplicas,
+  replicaKeys,
+  type NewReplica,
+  type ReplicaState,
+} from '../store/replicas.ts'
+import type { Worker } from './loop.ts'
+import { Pace, Slots } from './pace.ts'
 
+/** Jobs under way at once; with fewer than half of them, more are claimed. */
+const mostJobs = 256
+
+/** Milliseconds after which a job's lease is extended, again and again. */
+const extendMs = (leaseSeconds / 3) * 1000
+
+/** Seconds after which nobody can still record a copy that was begun before. */
+const lateSeconds = leaseSeconds + 30
+
+interface Running {
+  readonly job: ReplicateJob
+  readonly cut: AbortController
+  readonly startedAt: number
+}
+
+interface Shared {
+  readonly ctx: Context
+  readonly sources: Slots
+  readonly destinations: Slots
+  readonly bytes: Pace
+  readonly files: Pace
+  readonly record: (replica: NewReplica) => Promise<number[] | undefined>
+  readonly finish: (job: ReplicateJob) => Promise<void>
+}
+
+/** Creates the worker. Jobs outlive the pass that claimed them, so that long ones keep nobody waiting. */
 export function createReplicateWorker(ctx: Context): Worker {
-  return createJobWorker({
+  const setting = (name: Parameters<typeof numberSetting>[1]): number =>
+    numberSetting(ctx.cluster.snapshot, name)
+  const perDevice = (): number => Math.max(1, setting('copies_per_device'))
+  const shared: Shared = {
+    ctx,
+    sources: new Slots(perDevice),
+    destinations: new Slots(perDevice),
+    bytes: new Pace(() => setting('copy_mb_per_second') * 1_000_000),
+    files: new Pace(() => setting('copy_files_per_second')),
+    record: createBatcher({
+      limit: 100,
+      parallel: 2,
+      keysOf: replicaKeys,
+      run: (replicas: readonly NewReplica[]) => recordReplicas(ctx.db, replicas),
+    }),
+    finish: createBatcher({
+      limit: 200,
+      parallel: 2,
+      run: async (jobs: readonly ReplicateJob[]) => {
+        await removeReplications(ctx.db, jobs)
+        return jobs.map(() => undefined)
+      },
+    }),
+  }
+  const running = new Set<Running>()
+  const signals = new WeakSet<AbortSignal>()
+  let roomy: (() => void)[] = []
+  let extending: NodeJS.Timeout | undefined
+
+  const extendAll = (): void => {
+    for (const one of running) {
+      if (performance.now() - one.startedAt < extendMs) continue
+      extendReplication(ctx.db, one.job).then(
+        held => {
+          if (!held) one.cut.abort(new Error('somebody else has the job'))
+        },
+        (err: unknown) => ctx.log.warn({ err, fid: one.job.fid }, 'lease not extended'),
+      )
+    }
+  }
+  const start = (job: ReplicateJob, state: ReplicaState | undefined, work: Work): void => {
+    const one: Running = { job, cut: new AbortController(), startedAt: performance.now() }
+    running.add(one)
+    extending ??= setInterval(extendAll, extendMs / 2)
+    void handle(shared, { job, state }, { ...work, signal: one.cut.signal })
+      .catch((err: unknown) => {
+        if (!one.cut.signal.aborted) work.log.error({ err, fid: job.fid }, 'job failed')
+      })
+      .finally(() => {
+        running.delete(one)
+        if (running.size <= mostJobs / 2) {
+          for (const resolve of roomy) resolve()
+          roomy = []
+        }
+        if (running.size > 0) return
+        clearInterval(extending)
+        extending = undefined
+      })
+  }
+  return {
     name: 'replicate',
-    batch: 64,
-    concurrency: 8,
-    claim: limit => claimReplications(ctx.db, limit),
-    handle: (job, signal, log) => handle(ctx, job, { signal, log }),
-  })
+    restMs: 1_000,
+    get queued() {
+      return running.size
+    },
+    async pass(signal, log) {
+      if (!signals.has(signal)) {
+        signals.add(signal)
+        signal.addEventListener('abort', cutAll, { once: true })
+      }
+      if (running.size > mostJobs / 2) {
+        await new Promise<void>(resolve => {
+          roomy.push(resolve)
+        })
+      }
+      if (signal.aborted) return 0
+      const { readAt } = ctx.cluster.snapshot
+      const jobs = await claimReplications(ctx.db, mostJobs - running.size, readAt)
+      if (jobs.length === 0) return 0
+      if (jobs.some(({ news }) => news)) await ctx.cluster.refresh()
+      const read = await listReplicaStates(ctx.db, jobs)
+      const states = new Map(read.map(state => [state.fid, state]))
+      for (const job of jobs) start(job, states.get(job.fid), { signal, log })
+      return jobs.length
+    },
+  }
+
+  function cutAll(): void {
+    for (const { cut } of running) cut.abort()
+  }
 }
 
 interface Work {
@@ -30,92 +154,210 @@ interface Work {
   readonly log: Logger
 }
 
-async function handle(ctx: Context, job: ReplicateJob, { signal, log }: Work): Promise<void> {
-  let file: FileRow | undefined = await findFileByFid(ctx.db, job.fid)
-  const avoid = new Set<number>()
+interface Task {
+  readonly job: ReplicateJob
+  /** The file as it was read for this job; undefined: it is gone. */
+  readonly state: ReplicaState | undefined
+}
+
+async function handle(shared: Shared, { job, state }: Task, { signal, log }: Work): Promise<void> {
+  const { ctx } = shared
+  let file = state
+  const failed = new Set<number>()
   const badSources = new Set<number>()
   while (file) {
     signal.throwIfAborted()
-    const verdict = judgeFile(ctx, file, avoid)
-    if (verdict.kind !== 'copy') return conclude(ctx, job, verdict, avoid)
-    const [to] = verdict.to
-    const sources = readableSources(ctx, file.devids).filter(({ devid }) => !badSources.has(devid))
-    const [from] = sources
-    if (!to || !from) return retry(ctx, job, 'no replica can be read now')
-    const { fid, size } = file
-    try {
-      const startedAt = performance.now()
-      const ends = { from: from.devid, to: to.devid, signal }
-      const sha256 = await copyReplica(ctx, contentOf(file), ends)
-      const ms = Math.round(performance.now() - startedAt)
-      log.info({ fid, devid: to.devid, size, ms }, 'replicated')
-      file = await record(ctx, file, { devid: to.devid, sha256 })
-    } catch (err) {
-      if (!(err instanceof CopyError)) throw err
-      log.warn({ err, fid, devid: err.devid }, 'copy failed')
-      if (err.end === 'source') badSources.add(err.devid)
-      else avoid.add(err.devid)
+    const avoid = new Set([...failed, ...file.leaving])
+    const verdict = judgeReplicas(ctx, file, { avoid })
+    switch (verdict.kind) {
+      case 'satisfied':
+        return shared.finish(job)
+      case 'excess': {
+        const trimmed = await trim(ctx, file, { signal, log })
+        if (trimmed.kind === 'needed') return shared.finish(job)
+        if (trimmed.kind === 'failed') return retry(ctx, job, trimmed.why)
+        break
+      }
+      case 'stuck': {
+        const which = failed.size > 0 ? ` (failed just now: ${[...failed].join(', ')})` : ''
+        return retry(ctx, job, verdict.why + which)
+      }
+      case 'copy': {
+        const ends = await chooseEnds(shared, { file, verdict, badSources })
+        if (!ends) return withoutSource(ctx, job, file)
+        const made = await makeCopy(
+          shared,
+          { job, file, ends, failed, badSources },
+          { signal, log },
+        )
+        if (made === 'done') return
+        if (made) file = { ...file, devids: made }
+        continue
+      }
     }
+    file = (await listReplicaStates(ctx.db, [job]))[0]
   }
   // Deleted or replaced meanwhile.
-  await removeReplication(ctx.db, job)
+  await shared.finish(job)
 }
 
-const contentOf = ({ fid, size, sha256 }: FileRow) => ({
-  fid,
-  size,
-  sha256: sha256?.toString('hex'),
-})
-
-function judgeFile(ctx: Context, file: FileRow, avoid: ReadonlySet<number>): Verdict {
-  const { snapshot } = ctx.cluster
-  const classes = snapshot.domainsById.get(file.domainId)?.classes
-  const row = classes?.get(file.classId) ?? classes?.get(0)
-  const policy = parsePolicy(row?.replpolicy ?? null)
-  if (!policy) return { kind: 'stuck', why: `unknown policy ${row?.replpolicy}` }
-  return judge(policy, {
-    devices: ctx.cluster.devices(),
-    devids: file.devids,
-    mindevcount: row?.mindevcount ?? 2,
-    size: file.size,
-    reserve: numberSetting(snapshot, 'min_free_space_mb') * 1024 * 1024,
-    avoid,
-    random: ctx.random,
-  })
+interface Ends {
+  readonly from: Device
+  readonly to: Device
 }
 
-/** Puts the new replica into the file's row; when there is no row any more, has the copy deleted. */
-async function record(
-  ctx: Context,
-  { fid, slot }: FileRow,
-  { devid, sha256 }: { devid: number; sha256: string | undefined },
-): Promise<FileRow | undefined> {
-  const replica = { devid, sha256: sha256 ? Buffer.from(sha256, 'hex') : null }
-  const updated = await addReplica(ctx.db, { fid, slot }, replica)
-  if (updated) return updated
-  // A rename files it under another slot.
-  const moved = await findFileByFid(ctx.db, fid)
-  const again = moved && (await addReplica(ctx.db, moved, replica))
-  if (!again) await insertDeletion(ctx.db, { fid, slot }, { devids: [devid], seconds: 0 })
-  return again
+/** Those with something to do wait behind those without. Undefined when no replica can be read now. */
+async function chooseEnds(
+  { ctx, sources, destinations }: Shared,
+  {
+    file,
+    verdict,
+    badSources,
+  }: {
+    file: ReplicaState
+    verdict: Extract<Verdict, { kind: 'copy' }>
+    badSources: ReadonlySet<number>
+  },
+): Promise<Ends | undefined> {
+  const readable = readableSources(ctx, file.devids).filter(({ devid }) => !badSources.has(devid))
+  const ordered = (await ctx.hooks?.orderSources(readable, file.fid)) ?? readable
+  const from = ordered.find(({ devid }) => sources.isFree(devid)) ?? ordered[0]
+  const to = verdict.to.find(({ devid }) => destinations.isFree(devid)) ?? verdict.to[0]
+  return from && to && { from, to }
 }
 
-function conclude(
-  ctx: Context,
-  job: ReplicateJob,
-  verdict: Exclude<Verdict, { kind: 'copy' }>,
-  avoid: ReadonlySet<number>,
-): Promise<void> {
-  switch (verdict.kind) {
-    case 'satisfied':
-    // One copy too many is no danger; it is not this worker's to take away.
-    case 'excess':
-      return removeReplication(ctx.db, job)
-    case 'stuck': {
-      const failed = avoid.size > 0 ? ` (failed just now: ${[...avoid].join(', ')})` : ''
-      return retry(ctx, job, verdict.why + failed)
-    }
+interface Copying {
+  readonly job: ReplicateJob
+  readonly file: ReplicaState
+  readonly ends: Ends
+  readonly failed: Set<number>
+  readonly badSources: Set<number>
+}
+
+/** The file's devices after one more copy; undefined when it failed; `done`: the job is over. */
+async function makeCopy(
+  shared: Shared,
+  { job, file, ends, failed, badSources }: Copying,
+  { signal, log }: Work,
+): Promise<number[] | 'done' | undefined> {
+  const { ctx, sources, destinations } = shared
+  const { fid, slot, size } = file
+  const [from, to] = [ends.from.devid, ends.to.devid]
+  if (job.reviewed) {
+    await shared.files.wait(1, signal)
+    await shared.bytes.wait(size, signal)
   }
+  await destinations.take(to)
+  try {
+    await sources.take(from)
+    try {
+      // It may have gone while this one waited for its turn.
+      const source = ctx.cluster.device(from)
+      if (!source || !isReadable(source)) return undefined
+      const startedAt = performance.now()
+      const content = contentOf(ctx, file)
+      const { sha256, checksum } = await copyReplica(ctx, content, { from, to, signal })
+      const ms = Math.round(performance.now() - startedAt)
+      log.debug({ fid, devid: to, size, ms }, 'replicated')
+      const then = { ...file, devids: [...file.devids, to] }
+      const last = judgeReplicas(ctx, then).kind === 'satisfied'
+      const devids = await shared.record({
+        fid,
+        slot,
+        devid: to,
+        lease: job.lease,
+        last,
+        sha256: sha256 ? Buffer.from(sha256, 'hex') : null,
+        checksum:
+          checksum && content.wanted
+            ? { hashtype: hashtypes[content.wanted], digest: Buffer.from(checksum, 'hex') }
+            : null,
+      })
+      if (devids) return last ? 'done' : devids
+      await giveUp(shared, job, to)
+      return 'done'
+    } finally {
+      sources.release(from)
+    }
+  } catch (err) {
+    if (!(err instanceof CopyError)) throw err
+    log.warn({ err, fid, devid: err.devid }, 'copy failed')
+    if (err.end === 'source') badSources.add(err.devid)
+    else failed.add(err.devid)
+    return undefined
+  } finally {
+    destinations.release(to)
+  }
+}
+
+const hashtypes = { md5: 1, sha1: 2 } as const
+const algorithms = { MD5: 'md5', 'SHA-1': 'sha1', NONE: undefined } as const
+
+function contentOf({ cluster }: Context, file: ReplicaState): Content {
+  const { fid, size, sha256, hashtype, checksum } = file
+  const stored =
+    checksum &&
+    ({ algorithm: hashtype === 1 ? 'md5' : 'sha1', hex: checksum.toString('hex') } as const)
+  const asked = getClassRow(cluster.snapshot, file)?.hashtype ?? 'NONE'
+  return {
+    fid,
+    size,
+    sha256: sha256?.toString('hex'),
+    ...(stored ? { checksum: stored } : { wanted: algorithms[asked] }),
+  }
+}
+
+/** A copy that could not be recorded: the file is gone or filed elsewhere, or the job is somebody else's. */
+async function giveUp({ ctx, finish }: Shared, job: ReplicateJob, devid: number): Promise<void> {
+  const live = await findFileByFid(ctx.db, job.fid)
+  // Whoever has the job now may be about to record a copy on the same device.
+  const seconds = live ? lateSeconds : 0
+  await insertDeletion(ctx.db, live ?? job, { devids: [devid], seconds })
+  if (!live) await finish(job)
+  else await retry(ctx, job, `the copy on device ${devid} came too late`)
+}
+
+type Trimmed =
+  | { readonly kind: 'dropped' }
+  /** No replica can go without the file having too few, or too close together. */
+  | { readonly kind: 'needed' }
+  | { readonly kind: 'failed'; readonly why: string }
+
+/** Takes one replica away, once another one was looked at and is good. */
+async function trim(ctx: Context, file: ReplicaState, { signal, log }: Work): Promise<Trimmed> {
+  const spares = spareReplicas(ctx, file)
+  if (spares.length === 0) return { kind: 'needed' }
+  const spare = spares.find(device => isDeletable(device) && isReadable(device))
+  if (!spare) return { kind: 'failed', why: 'no copy that is too many can be removed now' }
+  let why = 'no other replica can be read now'
+  const others = file.devids.filter(devid => devid !== spare.devid)
+  for (const { devid } of readableSources(ctx, others)) {
+    const seen = await verifyReplica(ctx, file, devid, signal)
+    if (seen.kind !== 'good') {
+      why = seen.why
+      log.warn({ fid: file.fid, devid, reason: why }, 'replica not good; none is removed for it')
+      continue
+    }
+    const { fid, devids } = file
+    const change = { devid: spare.devid, verified: devid, before: devids }
+    if (await dropReplica(ctx.db, file, change)) {
+      log.info({ fid, devid: spare.devid }, 'excess replica dropped')
+      ctx.wake('delete')
+    }
+    // Else somebody changed it: it is read anew in both cases.
+    return { kind: 'dropped' }
+  }
+  return { kind: 'failed', why }
+}
+
+async function withoutSource(ctx: Context, job: ReplicateJob, file: ReplicaState): Promise<void> {
+  const holders = file.devids.filter(devid => {
+    const device = ctx.cluster.device(devid)
+    return device && device.status !== 'dead'
+  })
+  if (holders.length > 0) return retry(ctx, job, 'no replica can be read now')
+  const error = 'no device that is left has a replica of it'
+  await deferReplication(ctx.db, job, { seconds: null, error })
 }
 
 function retry(ctx: Context, job: ReplicateJob, error: string): Promise<void> {

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { version } from '../../../common/version.ts'
-import { runOmg, startOmg } from './omg.ts'
+import { runInside, runOmg, startOmg } from './omg.ts'
 
 const token = { OMG_TOKEN: 'a-token' }
 
@@ -59,10 +59,22 @@ t.test('what cannot be understood is told with the usage, exit 2, and nothing is
     [['token', 'delete', '1'], /^omg token delete: without a terminal it needs --yes/],
     [['token', 'add', 'web'], /^omg token add: required option '--scope <SCOPE>' not specified/],
     [['token', 'add', 'web', '--scope', 'write'], /^omg token add: --scope write needs --domain\n/],
+    [['put', '-r', 'a', 'photos:b'], /^omg put: folders go to a folder: "photos:b\/"\n/],
+    [['put', '--resume', 'a', 'photos:b'], /^omg put: --resume goes with -r\n/],
+    [['put', '-j', '0', 'a', 'photos:b'], /must be a whole number from 1 to 64\.\n$/],
+    [['get', '-r', 'photos:cats'], /^omg get: a folder ends with \/: "photos:cats\/"\n/],
+    [['get', '-r', 'photos:', '-'], /^omg get: a folder cannot be written to standard output\n/],
+    [['sync', 'a', 'photos:b/', '--delete'], /^omg sync: without a terminal it needs --yes/],
+    [['set', 'photos:a'], /^omg set: name what to change\n/],
+    [['top', '--interval', '0'], /must be a number from 0\.1 to 3600\.\n$/],
+    [['doctor', '--site', 'x'], /^omg doctor: --site: "x" is not an http URL\n/],
+    [['fsck', 'clearlog'], /^omg fsck clearlog: without a terminal it needs --yes/],
+    [['trash', 'empty', 'photos:a'], /^omg trash empty: it is all or nothing: "photos:"\n/],
+    [['statsu'], /^omg: unknown command 'statsu' \(Did you mean .*stat/],
     [['ls', 'photos:', '--trackers', 'here'], /^omg ls: --trackers: "here" is not the http URL/],
   ]
   for (const [args, message] of cases) {
-    const { status, stdout, stderr } = await runOmg(args, { env })
+    const { status, stdout, stderr } = await runInside(args, { env })
     t.same({ status, stdout }, { status: 2, stdout: '' }, `omg ${args.join(' ').slice(0, 60)}`)
     t.match(stderr, message)
   }

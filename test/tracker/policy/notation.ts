@@ -1,7 +1,7 @@
 /**
  * A cluster in one line: `min=2 h1[d1=X d2=_] h2=down[d3=_/drain]`. `X` holds a replica, `_` does
  * not. Behind a host's `=` and a device's `/` stand what is not as it should be: a status, what the
- * monitor sees, or how full it is. `avoid=d3` failed just now.
+ * monitor sees, where it stands (`zone:a`, `net:10.1`), how full or busy it is. `avoid=d3` failed just now.
  */
 import type { DeviceStatus, HostStatus } from '../../../common/protocol.ts'
 import type { Device, DeviceObservation, HostObservation } from '../../../tracker/policy/device.ts'
@@ -29,7 +29,7 @@ export function parseLayout(text: string): Layout {
   const devids: number[] = []
   const devices: Device[] = []
   for (const [, id, words = '', inside = ''] of text.matchAll(
-    /h(\d+)(?:=([\w,]+))?\[([^\]]*)\]/g,
+    /h(\d+)(?:=([\w,.:]+))?\[([^\]]*)\]/g,
   )) {
     const host = { id: Number(id), name: `h${id}`, ...hostOf(words.split(',')) }
     for (const one of inside.split(' ').filter(Boolean)) {
@@ -55,7 +55,14 @@ export function parseLayout(text: string): Layout {
   }
 }
 
-function hostOf(words: string[]): { status: HostStatus; observed: HostObservation } {
+type HostState = Pick<Device['host'], 'status' | 'observed' | 'zone' | 'network'>
+
+function hostOf(all: string[]): HostState {
+  const named = (name: string): string | undefined =>
+    all.find(word => word.startsWith(`${name}:`))?.slice(name.length + 1)
+  const zone = named('zone')
+  const network = zone ?? named('net')
+  const words = all.filter(word => !/^(zone|net):/.test(word))
   const known = [...hostStatuses, ...hostObservations, '']
   const strange = words.find(word => !known.includes(word))
   if (strange !== undefined) throw new Error(`no state of a host: ${strange}`)
@@ -63,6 +70,8 @@ function hostOf(words: string[]): { status: HostStatus; observed: HostObservatio
     status: (words.find(word => hostStatuses.includes(word)) ?? 'alive') as HostStatus,
     observed: (words.find(word => hostObservations.includes(word)) ??
       'reachable') as HostObservation,
+    ...(zone !== undefined && { zone }),
+    ...(network !== undefined && { network }),
   }
 }
 
@@ -72,6 +81,9 @@ function deviceOf(words: string[] = []): Pick<Device, 'status' | 'observed'> & P
     if (name === 'free') return [{ usedBytes: totalBytes - Number(value) * mebibyte }]
     if (name === 'weight') return [{ weight: Number(value) }]
     if (name === 'busy') return [{ utilization: Number(value) }]
+    if (name === 'coming') return [{ load: { files: Number(value), bytes: 0 } }]
+    if (name === 'lost') return [{ lost: true }]
+    if (name === 'skewed') return [{ clockSkewed: true }]
     if (name === 'sizeless') return [{ totalBytes: null, usedBytes: null }]
     if (![...deviceStatuses, ...deviceObservations].includes(word)) {
       throw new Error(`no state of a device: ${word}`)

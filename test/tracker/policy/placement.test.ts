@@ -22,7 +22,7 @@ function firsts(order: (random: () => number) => readonly Device[]): Map<number,
   return shares
 }
 const place =
-  (text: string, size = 1) =>
+  (text: string, size = 0) =>
   (random: () => number) =>
     placeNewFile(parseLayout(text).devices, { size, reserve }, random)
 const read = (text: string) => (random: () => number) =>
@@ -101,6 +101,31 @@ t.test('a device that is nearly full is left alone', async t => {
   t.strictSame(place('h1[d1=_/free=99] h2[d2=_/drain] h3=down[d3=_]')(random), [])
 })
 
+t.test('a file whose size is known goes first where there surely is room', async t => {
+  const random = seeded(1)
+  const mebibyte = 1024 * 1024
+  const devices = 'h1[d1=_/sizeless] h2[d2=_/free=600]'
+  for (let i = 0; i < 50; i++) t.strictSame(idsOf(place(devices, mebibyte)(random)), [2, 1])
+  t.strictSame(idsOf(place(devices, 600 * mebibyte)(random)), [1])
+})
+
+t.test('a device without a free byte is not offered, even with nothing to reserve', async t => {
+  const { devices } = parseLayout('h1[d1=_/free=0] h2[d2=_/free=1]')
+  t.strictSame(idsOf(placeNewFile(devices, { size: 0, reserve: 0 }, seeded(1))), [2])
+})
+
+t.test(
+  'only the twenty emptiest devices get new files, over as many hosts as there are',
+  async t => {
+    const random = seeded(1)
+    const disks = Array.from({ length: 25 }, (_, i) => `d${i + 1}=_/free=${900 - i}`).join(' ')
+    const offered = (text: string): number[] => idsOf(place(text)(random)).sort((a, b) => a - b)
+    const twenty = Array.from({ length: 20 }, (_, i) => i + 1)
+    t.strictSame(offered(`h1[${disks}]`), twenty)
+    t.strictSame(offered(`h1[${disks}] h2[d99=_/free=200]`), [...twenty.slice(0, 19), 99])
+  },
+)
+
 t.test('of a busy and an idle device the idle one is read first', async t => {
   // MogileFS-Server's t/10-weighting.t.
   const shares = firsts(read('h1[d1=X/busy=95] h2[d2=X/busy=5]'))
@@ -132,6 +157,50 @@ t.test(
         order.slice(3).sort((a, b) => a - b),
         [3, 4],
       )
+    }
+  },
+)
+
+t.test('what is under way to a device counts against it', async t => {
+  const shares = firsts(place('h1[d1=_/coming=32] h2[d2=_]'))
+  t.ok((shares.get(1) ?? 0) > 0.28 && (shares.get(1) ?? 0) < 0.38)
+})
+
+t.test('an empty device is filled faster than full ones, and not alone', async t => {
+  const random = seeded(5)
+  const counts = [0, 0, 0]
+  const frees = [1000, 200, 200]
+  for (let i = 0; i < rounds; i++) {
+    // Nobody has told how full they are since the first of these files.
+    const text = frees
+      .map((free, d) => `h${d + 1}[d${d + 1}=_/free=${free},coming=${counts[d]}]`)
+      .join(' ')
+    const first = place(text)(random)[0]?.devid ?? 0
+    counts[first - 1] = (counts[first - 1] ?? 0) + 1
+  }
+  const [empty = 0, full = 0] = counts.map(count => count / rounds)
+  t.ok(empty > 1.5 * full, `${empty} and ${full}`)
+  t.ok(empty < 0.6, `${empty} of all`)
+})
+
+t.test('distinct zones come before distinct hosts of one zone', async t => {
+  const random = seeded(2)
+  for (let i = 0; i < 100; i++) {
+    const layout = 'h1=zone:a[d1=_ d2=_] h2=zone:a[d3=_/free=900] h3=zone:b[d4=_/free=150]'
+    const [first, second, third] = place(layout)(random)
+    t.not(first?.host.zone, second?.host.zone)
+    t.equal(new Set([first, second, third].map(device => device?.host.id)).size, 3)
+  }
+})
+
+t.test(
+  'a device whose node has a wrong clock gets no files, and is read after the others',
+  async t => {
+    const random = seeded(4)
+    t.strictSame(idsOf(place('h1[d1=_/skewed] h2[d2=_]')(random)), [2])
+    t.strictSame(idsOf(place('h1[d1=_/lost] h2[d2=_]')(random)), [2])
+    for (let i = 0; i < 50; i++) {
+      t.strictSame(idsOf(read('h1[d1=X/skewed] h2[d2=X/drain]')(random)), [2, 1])
     }
   },
 )

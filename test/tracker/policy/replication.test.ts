@@ -1,13 +1,27 @@
 import t from 'tap'
-import { judge, parsePolicy } from '../../../tracker/policy/replication.ts'
+import { judge, removable, type Situation } from '../../../tracker/policy/replication.ts'
+import { parsePolicy, type PolicySpec } from '../../../tracker/policy/spec.ts'
+import type { CustomPolicy } from '../../../tracker/policy/verdict.ts'
 import { parseLayout, reserve, seeded } from './notation.ts'
 
-/** What a policy says: `copy(3,4)` names the devices to choose from, `desperate` is better than nothing. */
-function verdict(text: string, policy = 'MultipleHosts()'): string {
+type Custom = ReadonlyMap<string, CustomPolicy>
+
+function read(
+  text: string,
+  policy: string,
+  custom: Custom = new Map(),
+): { spec: PolicySpec; situation: Situation } {
   const { min, ...layout } = parseLayout(text)
-  const spec = parsePolicy(policy)
+  const spec = parsePolicy(policy, custom)
   if (!spec) throw new Error(`no policy: ${policy}`)
-  const result = judge(spec, { ...layout, mindevcount: min, size: 1, reserve, random: seeded(1) })
+  const random = seeded(1)
+  return { spec, situation: { ...layout, mindevcount: min, size: 1, reserve, custom, random } }
+}
+
+/** What a policy says: `copy(3,4)` names the devices to choose from, `desperate` is better than nothing. */
+function verdict(text: string, policy = 'MultipleHosts()', custom: Custom = new Map()): string {
+  const { spec, situation } = read(text, policy, custom)
+  const result = judge(spec, situation)
   switch (result.kind) {
     case 'satisfied':
     case 'excess':
@@ -92,21 +106,133 @@ t.test("a policy's own count wins over the class", async t => {
   t.equal(verdict('min=2 h1[d1=X] h2[d2=X]', 'MultipleHosts(0)'), 'satisfied', '0 is no count')
 })
 
-t.test('the text of a policy is read as MogileFS reads it', async t => {
-  const hosts = { kind: 'MultipleHosts', count: undefined }
-  const rows: [text: string | null, spec: object | undefined][] = [
-    [null, hosts],
-    ['', hosts],
-    ['MultipleHosts()', hosts],
-    ['MultipleHosts(5)', { kind: 'MultipleHosts', count: 5 }],
-    [' MultipleHosts ( 5 )\n', { kind: 'MultipleHosts', count: 5 }],
-    ['MultipleDevices(2)', { kind: 'MultipleDevices', count: 2 }],
-    ['MultipleHosts', undefined],
-    ['multiplehosts()', undefined],
-    ['MultipleHosts(x)', undefined],
-    ['MultipleHosts(-1)', undefined],
-    ['Evil(1)', undefined],
-    ['MultipleHosts() MultipleDevices()', undefined],
+// MogileFS-Network's t/: zones near and far, and a policy that names both.
+const perZone: [layout: string, verdict: string][] = [
+  ['h1=zone:near[d1=X d2=_] h2=zone:far[d3=X d4=_]', 'satisfied'],
+  ['h1=zone:near[d1=X d2=_] h2=zone:far[d3=_ d4=_]', 'copy(3,4)'],
+  ['h1=zone:near[d1=_] h2=zone:far[d3=_]', 'copy(1,3)'],
+  ['h1=zone:near[d1=X d2=X] h2=zone:far[d3=X]', 'excess'],
+  ['h1=zone:near[d1=X d2=X] h2=zone:far[d3=_]', 'copy(3)'],
+  ['h1=zone:near[d1=X] h2=zone:far,down[d3=_]', 'stuck: no device in far takes new files'],
+  ['h1=zone:near[d1=X] h2=zone:far[d3=_] avoid=d3', 'stuck: no device in far takes new files'],
+  ['h1=zone:near[d1=X] h2=zone:far[d3=X/lost d4=_]', 'copy(4)'],
+  ['h1=zone:near[d1=X] h2=zone:far[d3=X] h3=zone:other[d5=X]', 'satisfied'],
+  ['min=5 h1=zone:near[d1=X] h2=zone:far[d3=X]', 'satisfied'],
+]
+for (const [layout, expected] of perZone) {
+  t.test(`${layout} is ${expected} for one host near and one far`, async t =>
+    t.equal(verdict(layout, 'HostsPerNetwork(near=1, far=1)'), expected),
+  )
+}
+
+t.test('a zone with too few hosts has to do with its devices', async t => {
+  const three = (layout: string): string => verdict(layout, 'HostsPerNetwork(z=3)')
+  t.equal(three('h1=zone:z[d1=_ d2=X] h2=zone:z[d3=X d4=_]'), 'copy(1,4) desperate')
+  t.equal(three('h1=zone:z[d1=_ d2=X] h2=zone:z[d3=X d4=X]'), 'satisfied')
+  t.equal(three('h1=zone:z[d1=_ d2=X] h2=zone:z[d3=X] h3=zone:z[d5=_]'), 'copy(5)')
+})
+
+const acrossNetworks: [layout: string, verdict: string][] = [
+  // Where addresses tell nothing it is like MultipleHosts.
+  ['min=2 h1[d1=X d2=_] h2[d3=X d4=_]', 'satisfied'],
+  ['min=2 h1[d1=X d2=_] h2[d3=_ d4=_]', 'copy(3,4)'],
+  ['min=2 h1[d1=X] h2[d2=X] h3[d3=X d4=_]', 'excess'],
+  ['min=2 h1[d1=X] h2[d2=X] h3[d3=X]', 'satisfied'],
+  ['min=2 h1[d1=X d2=X] h2[d3=X d4=_]', 'excess'],
+  ['min=2 h1[d1=X d2=_] h2=down[d3=_]', 'copy(2) desperate'],
+
+  ['min=2 h1=net:10.1[d1=X d2=_] h2=net:10.1[d3=_] h3=net:10.2[d4=_]', 'copy(4)'],
+  ['min=2 h1=net:10.1[d1=X] h2=net:10.1[d3=X] h3=net:10.2[d4=_]', 'copy(4)'],
+  ['min=2 h1=net:10.1[d1=X] h2=net:10.1[d3=_] h3=net:10.2[d4=X]', 'satisfied'],
+  ['min=2 h1=net:10.1[d1=X] h2=net:10.1[d3=X] h3=net:10.2[d4=X d5=_]', 'excess'],
+  ['min=2 h1=net:10.1[d1=X] h2=net:10.1[d3=_]', 'copy(3) desperate'],
+  ['min=2 h1=net:10.1[d1=X] h2=net:10.1[d3=X]', 'satisfied'],
+  ['min=2 h1=net:10.1[d1=X d2=_] h2=net:10.1[d3=_] h3=net:10.2,down[d4=_]', 'copy(2,3) desperate'],
+  ['min=2 h1=net:10.1[d1=X] h2=net:10.1[d3=_] h3=net:10.2[d4=X/dead d5=_]', 'copy(5)'],
+  ['min=1 h1=net:10.1[d1=X] h2=net:10.2[d2=_]', 'satisfied'],
+  ['min=1 h1=net:10.1[d1=X] h2=net:10.2[d2=X]', 'excess'],
+]
+for (const [layout, expected] of acrossNetworks) {
+  t.test(`${layout} is ${expected} for MultipleNetworks`, async t =>
+    t.equal(verdict(layout, 'MultipleNetworks()'), expected),
+  )
+}
+
+const unions: [layout: string, policy: string, verdict: string][] = [
+  ['h1[d1=X] h2[d2=X]', 'Union(MultipleHosts(2), MultipleDevices(2))', 'satisfied'],
+  ['h1[d1=X] h2[d2=X] h3[d3=_]', 'Union(MultipleHosts(2), MultipleDevices(3))', 'copy(3)'],
+  ['h1[d1=X] h2[d2=X] h3[d3=X]', 'Union(MultipleHosts(2), MultipleDevices(3))', 'satisfied'],
+  ['h1[d1=X] h2[d2=X] h3[d3=X]', 'Union(MultipleHosts(2), MultipleDevices(2))', 'excess'],
+  ['h1[d1=X d2=_] h2[d3=_]', 'Union(MultipleDevices(2), MultipleHosts(2))', 'copy(3)'],
+  [
+    'h1=zone:a[d1=_] h2=zone:b[d2=_]',
+    'Union(HostsPerNetwork(a=1), HostsPerNetwork(b=1))',
+    'copy(1)',
+  ],
+  ['h1[d1=X]', 'Union(MultipleHosts(1), MultipleDevices(2))', anywhere],
+]
+for (const [layout, policy, expected] of unions) {
+  t.test(`${layout} is ${expected} for ${policy}`, async t =>
+    t.equal(verdict(layout, policy), expected),
+  )
+}
+
+t.test('a copy on a device that is treated as lost does not count', async t => {
+  t.equal(verdict('min=2 h1[d1=X/lost] h2[d2=X] h3[d3=_]'), 'copy(3)')
+  t.equal(verdict('min=2 h1[d1=X/lost] h2[d2=X] h3[d3=X]'), 'satisfied')
+  t.equal(verdict('min=2 h1[d1=X] h2[d2=_/lost] h3[d3=_/skewed]'), anywhere)
+})
+
+t.test('another zone comes before another host of the same zone', async t => {
+  const { spec, situation } = read(
+    'min=2 h1=zone:a[d1=X] h2=zone:a[d2=_/free=900] h3=zone:b[d3=_/free=150]',
+    'MultipleHosts()',
+  )
+  for (let i = 0; i < 50; i++) {
+    const result = judge(spec, situation)
+    t.strictSame(result.kind === 'copy' && result.to.map(({ devid }) => devid), [3, 2])
+  }
+})
+
+t.test('what may go leaves enough, and the drained and the fullest go first', async t => {
+  const rows: [layout: string, policy: string, devids: number[]][] = [
+    ['min=2 h1[d1=X d2=X] h2[d3=X]', 'MultipleHosts()', [1, 2]],
+    ['min=2 h1[d1=X/free=500] h2[d2=X/free=200] h3[d3=X/free=900]', 'MultipleHosts()', [2, 1, 3]],
+    ['min=2 h1[d1=X] h2[d2=X/drain] h3[d3=X/free=1]', 'MultipleHosts()', [2, 3, 1]],
+    ['min=2 h1[d1=X] h2[d2=X]', 'MultipleHosts()', []],
+    ['min=1 h1[d1=X] h2[d2=X/dead]', 'MultipleHosts()', []],
+    ['min=2 h1[d1=X] h2[d2=X] h3[d3=X/lost]', 'MultipleHosts()', []],
+    ['h1=zone:a[d1=X d2=X] h2=zone:b[d3=X]', 'HostsPerNetwork(a=1, b=1)', [1, 2]],
   ]
-  for (const [text, spec] of rows) t.strictSame(parsePolicy(text), spec, String(text))
+  for (const [layout, policy, devids] of rows) {
+    const { spec, situation } = read(layout, policy)
+    t.strictSame(
+      removable(spec, situation).map(({ devid }) => devid),
+      devids,
+      layout,
+    )
+  }
+})
+
+t.test('a policy of a plugin decides, and cannot do what makes no sense', async t => {
+  const everywhere: CustomPolicy = ({ candidates }) =>
+    candidates.length > 0 ? { kind: 'copy', to: candidates, ideal: true } : { kind: 'satisfied' }
+  const stranger = parseLayout('h9[d9=_]').devices
+  const custom: Custom = new Map<string, CustomPolicy>([
+    ['Everywhere', everywhere],
+    ['Said', ({ args }) => ({ kind: 'stuck', why: args })],
+    ['Broken', () => JSON.parse('{')],
+    ['Nothing', () => ({}) as never],
+    ['Elsewhere', () => ({ kind: 'copy', to: stranger, ideal: true })],
+    ['Content', () => ({ kind: 'satisfied' })],
+  ])
+  const says = (layout: string, policy: string): string => verdict(layout, policy, custom)
+  t.equal(says('h1[d1=X d2=_] h2[d3=_]', 'Everywhere()'), 'copy(2,3)')
+  t.equal(says('h1[d1=X d2=X] h2[d3=X]', 'Everywhere()'), 'satisfied')
+  t.equal(says('h1[d1=X]', 'Said( for a reason )'), 'stuck: policy Said: for a reason')
+  t.match(says('h1[d1=X]', 'Broken()'), /^stuck: policy Broken: /)
+  t.equal(says('h1[d1=X]', 'Nothing()'), 'stuck: policy Nothing: answered no verdict')
+  t.match(says('h1[d1=X]', 'Elsewhere()'), /^stuck: policy Elsewhere: none of its devices/)
+  t.equal(says('h1[d1=_]', 'Content()'), 'stuck: policy Content: no replica')
+  t.equal(says('h1[d1=X] h2[d2=_]', 'Union(Content(), MultipleHosts(2))'), 'copy(2)')
 })

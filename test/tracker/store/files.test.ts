@@ -1,15 +1,8 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { isUniqueViolation } from '../../../tracker/store/db.ts'
-import {
-  addReplica,
-  createFileFinder,
-  findFileByFid,
-  listFiles,
-  moveFile,
-  removeFile,
-  updateFile,
-} from '../../../tracker/store/files.ts'
+import { addReplica, findFileByFid, listFiles, updateFile } from '../../../tracker/store/files.ts'
+import { createNames } from '../../../tracker/store/names.ts'
 import { insertDeletion } from '../../../tracker/store/jobs.ts'
 import { caller, openStore } from './store.ts'
 
@@ -79,7 +72,7 @@ t.test('keys are listed in the order of their bytes', async t => {
 })
 
 t.test('a rename takes the file and its waiting job along', async t => {
-  const { db, sql, key, open, commit } = await openStore(t)
+  const { sql, key, open, commit, find, move } = await openStore(t)
   const sameSlot = (from: string): string => {
     for (let i = 0; ; i++) if (key(`to ${i}`).slot === key(from).slot) return `to ${i}`
   }
@@ -96,21 +89,21 @@ t.test('a rename takes the file and its waiting job along', async t => {
       [fid],
     )
     const [job] = await sql('select * from replicate_job where fid = $1', [fid])
-    const before = await createFileFinder(db)(key(from))
+    const before = await find(from)
 
-    const moved = await moveFile(db, key(from), key(to))
+    const moved = await move(from, to)
     const { slot } = key(to)
     t.match(moved, { ...before, key: Buffer.from(to), slot, modifiedAt: Date })
-    t.same(await createFileFinder(db)(key(to)), moved)
-    t.equal(await createFileFinder(db)(key(from)), undefined)
+    t.same(await find(to), moved)
+    t.equal(await find(from), undefined)
     t.strictSame(await sql('select * from replicate_job where fid = $1', [fid]), [{ ...job, slot }])
   }
-  t.equal(await moveFile(db, key('none'), key('x')), undefined)
+  t.equal(await move('none', 'x'), undefined)
   t.strictSame(await sql('select from delete_job'), [])
 })
 
 t.test('a rename onto a key that is taken changes nothing', async t => {
-  const { db, sql, key, open, commit, put } = await openStore(t)
+  const { sql, open, commit, put, move } = await openStore(t)
   await open(1, 'from')
   await commit(1, 'from', [1], { replicate: true })
   await put(2, 'to')
@@ -118,8 +111,7 @@ t.test('a rename onto a key that is taken changes nothing', async t => {
     await sql('select * from file order by fid'),
     await sql('select * from replicate_job'),
   ]
-  const refusal: unknown = await moveFile(db, key('from'), key('to')).catch((err: unknown) => err)
-  t.ok(isUniqueViolation(refusal))
+  t.equal(await move('from', 'to'), undefined)
   t.strictSame(
     [await sql('select * from file order by fid'), await sql('select * from replicate_job')],
     before,
@@ -127,21 +119,68 @@ t.test('a rename onto a key that is taken changes nothing', async t => {
 })
 
 t.test('of renames onto one key one wins', async t => {
-  const { db, sql, key, put } = await openStore(t)
+  const { sql, put, move } = await openStore(t)
   const fids = [1, 2, 3, 4, 5, 6]
   for (const fid of fids) await put(fid, `from ${fid}`)
-  const results = await Promise.allSettled(
-    fids.map(fid => moveFile(db, key(`from ${fid}`), key('to'))),
-  )
-  t.equal(results.filter(({ status }) => status === 'fulfilled').length, 1)
+  const results = await Promise.allSettled(fids.map(fid => move(`from ${fid}`, 'to')))
+  const moved = results.filter(result => result.status === 'fulfilled' && result.value)
+  t.equal(moved.length, 1)
+  for (const result of results) {
+    if (result.status === 'rejected') t.ok(isUniqueViolation(result.reason))
+  }
   t.equal((await sql('select from file')).length, 6)
 })
 
-t.test('a removal queues the bytes for after the grace period, once', async t => {
+t.test('renames that arrive together answer each by itself', async t => {
+  const { db, sql, key, put, find } = await openStore(t)
+  for (const [i, name] of ['a', 'b', 'c', 'taken'].entries()) await put(i + 1, name)
+  const names = createNames(db, db)
+  const rows: [from: string, to: string, works: boolean][] = [
+    ['a', 'a2', true],
+    ['none', 'x', false],
+    ['b', 'taken', false],
+    ['c', 'c2', true],
+  ]
+  const moved = await Promise.all(
+    rows.map(([from, to]) => names.moveFile({ from: key(from), to: key(to) })),
+  )
+  t.strictSame(
+    moved.map(file => file !== undefined),
+    rows.map(([, , works]) => works),
+  )
+  const fids = await Promise.all(
+    ['a2', 'b', 'c2', 'taken'].map(async name => (await find(name))?.fid),
+  )
+  t.strictSame(fids, [1, 2, 3, 4])
+  t.equal((await sql('select from file')).length, 4)
+})
+
+t.test('removals that arrive together answer each by itself', async t => {
   const { db, sql, key, put } = await openStore(t)
+  for (const [i, name] of ['a', 'b', 'c'].entries()) await put(i + 1, name)
+  const names = createNames(db, db)
+  const rows: [name: string, fid: number | undefined, works: boolean][] = [
+    ['a', undefined, true],
+    ['a', undefined, false],
+    ['none', undefined, false],
+    ['b', 1, false], // stands for another content
+    ['c', 3, true],
+  ]
+  const removed = await Promise.all(
+    rows.map(([name, fid]) => names.removeFile({ file: key(name), fid, graceSeconds: 0, caller })),
+  )
+  t.strictSame(
+    removed,
+    rows.map(([, , works]) => works),
+  )
+  t.strictSame(await sql('select fid from file'), [{ fid: 2 }])
+  t.strictSame(await sql('select fid from delete_job order by fid'), [{ fid: 1 }, { fid: 3 }])
+})
+
+t.test('a removal queues the bytes for after the grace period, once', async t => {
+  const { sql, put, remove } = await openStore(t)
   const { fid, slot } = await put(1, 'key', [3, 4])
-  const grace = { graceSeconds: 3600, caller }
-  const removed = await Promise.all([1, 2, 3].map(() => removeFile(db, key('key'), grace)))
+  const removed = await Promise.all([1, 2, 3].map(() => remove('key', 3600)))
   t.strictSame(removed.filter(Boolean), [true])
   const [job] = await sql<{ wait: number }>(
     `select fid, slot, devids, extract(epoch from next_try - now())::int as wait from delete_job`,
@@ -178,7 +217,7 @@ t.test('a change of class queues a look at the copies, other changes do not', as
 })
 
 t.test('a replica is noted once, and only on a file that is live', async t => {
-  const { db, key, put } = await openStore(t)
+  const { db, put, find } = await openStore(t)
   const file = await put(1, 'key', [1])
   const sha256 = Buffer.alloc(32, 7)
   await Promise.all([2, 3, 2].map(devid => addReplica(db, file, { devid, sha256 })))
@@ -189,10 +228,10 @@ t.test('a replica is noted once, and only on a file that is live', async t => {
   )
   t.same(row?.sha256, sha256)
   await addReplica(db, file, { devid: 4, sha256: Buffer.alloc(32, 8) })
-  t.same((await createFileFinder(db)(key('key')))?.sha256, sha256, 'a known digest stays')
+  t.same((await find('key'))?.sha256, sha256, 'a known digest stays')
   await put(2, 'key')
   t.equal(await addReplica(db, file, { devid: 5, sha256: null }), undefined)
-  t.strictSame((await createFileFinder(db)(key('key')))?.devids, [1, 2])
+  t.strictSame((await find('key'))?.devids, [1, 2])
 })
 
 t.test('bytes without a row are queued, and added to what is queued already', async t => {

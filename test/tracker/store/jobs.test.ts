@@ -1,13 +1,13 @@
 import t from 'tap'
+import { claimDeletions, deferDeletion, settleDeletions } from '../../../tracker/store/deletions.ts'
 import {
-  claimDeletions,
   claimReplications,
-  deferDeletion,
   deferReplication,
   queueDepths,
-  removeDeletion,
-  removeReplication,
+  extendReplication,
+  removeReplications,
 } from '../../../tracker/store/jobs.ts'
+import type { Db } from '../../../tracker/store/db.ts'
 import { openStore, type Store } from './store.ts'
 
 const count = 200
@@ -23,7 +23,7 @@ async function fill({ sql }: Store): Promise<void> {
 }
 
 for (const [name, claim] of [
-  ['replications', claimReplications],
+  ['replications', (db: Db, limit: number) => claimReplications(db, limit, '-infinity')],
   ['deletions', claimDeletions],
 ] as const) {
   t.test(`claims of ${name} at the same time never overlap, and miss nothing`, async t => {
@@ -78,8 +78,12 @@ t.test('a job that is put back keeps its reason and shows in the depths', async 
   const { db, sql } = store
   await fill(store)
   const file = { fid: 5, slot: 5 }
-  await deferReplication(db, file, { seconds: 60, error: 'no device takes new files' })
-  await deferDeletion(db, file, { devids: [2], seconds: 60, error: 'device 2 is away' })
+  await sql("update replicate_job set next_try = '-infinity' where fid = 5")
+  const [job] = await claimReplications(db, 1, '-infinity')
+  if (job?.fid !== 5) throw new Error('another job was due first')
+  await deferReplication(db, job, { seconds: 60, error: 'no device takes new files' })
+  await deferDeletion(db, file, { seconds: 60, error: 'device 2 is away' })
+  await settleDeletions(db, [{ ...file, done: [1], removed: [1] }])
   t.match(await sql('select devids, last_error from delete_job where fid = 5'), [
     { devids: [2], last_error: 'device 2 is away' },
   ])
@@ -87,7 +91,64 @@ t.test('a job that is put back keeps its reason and shows in the depths', async 
     replicate: { waiting: count, due: count - 1, lastError: 'no device takes new files' },
     delete: { waiting: count, due: count - 1, lastError: 'device 2 is away' },
   })
-  await removeReplication(db, file)
-  await removeDeletion(db, file)
+  await removeReplications(db, [job])
+  t.equal((await queueDepths(db)).replicate.waiting, count, 'it is not under way any more')
+  await sql("update replicate_job set next_try = '-infinity' where fid = 5")
+  await removeReplications(db, await claimReplications(db, 1, '-infinity'))
+  await settleDeletions(db, [{ ...file, done: [1, 2], removed: [2] }])
   t.match(await queueDepths(db), { replicate: { lastError: null }, delete: { waiting: count - 1 } })
+})
+
+t.test('files with the fewest copies come first', async t => {
+  const { db, sql } = await openStore(t)
+  await sql(
+    `insert into replicate_job (fid, slot, next_try, copies)
+     select i, 0, now() - i * interval '1 second', i % 3 from generate_series(1, 9) as i`,
+  )
+  const order: number[] = []
+  for (let i = 0; i < 9; i++) {
+    order.push(...(await claimReplications(db, 1, '-infinity')).map(({ fid }) => fid))
+  }
+  t.strictSame(order, [9, 6, 3, 7, 4, 1, 8, 5, 2])
+})
+
+t.test('a claim holds until it runs out or somebody asks for the file again', async t => {
+  const { db, sql } = await openStore(t)
+  await sql(`insert into replicate_job (fid, slot, next_try) values (1, 0, now())`)
+  const claim = async () => {
+    const [job] = await claimReplications(db, 1, '-infinity')
+    if (!job) throw new Error('nothing is due')
+    return job
+  }
+  const job = await claim()
+  const { lease } = job
+  t.equal(await extendReplication(db, job), true)
+  t.not(job.lease, lease)
+  t.equal(await extendReplication(db, { ...job, lease }), false, 'the old lease is no good')
+
+  await sql('update replicate_job set next_try = now() where fid = 1')
+  t.equal(await extendReplication(db, job), false)
+  await removeReplications(db, [job])
+  await deferReplication(db, job, { seconds: 1000, error: 'too late' })
+  const again = await claim()
+  t.equal(again.attempts, 2, 'it was neither removed nor put back')
+  await deferReplication(db, again, { seconds: null, error: 'nobody has it' })
+  t.strictSame(await sql('select next_try::text, last_error from replicate_job'), [
+    { next_try: 'infinity', last_error: 'nobody has it' },
+  ])
+})
+
+t.test('a claim tells when something changed after the configuration was read', async t => {
+  const { db, sql } = await openStore(t)
+  const newsAt = async (readAt: string): Promise<boolean[]> => {
+    await sql('delete from replicate_job')
+    await sql(`insert into replicate_job (fid, slot, next_try, changed_at) values
+      (1, 0, now(), '2020-01-01Z'), (2, 0, now(), null)`)
+    const jobs = await claimReplications(db, 2, readAt)
+    t.equal(jobs.filter(({ reviewed }) => reviewed).length, 1)
+    return jobs.sort((a, b) => a.fid - b.fid).map(({ news }) => news)
+  }
+  t.strictSame(await newsAt('2019-12-31 23:59:59Z'), [true, false])
+  t.strictSame(await newsAt('2020-01-01 00:00:01Z'), [false, false])
+  t.strictSame(await newsAt('-infinity'), [true, false])
 })

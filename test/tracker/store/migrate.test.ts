@@ -9,7 +9,7 @@ import { openPool } from './store.ts'
 async function emptyDatabase(t: Test) {
   const { url } = await testDatabase(t)
   const sql = await openSql(t, url)
-  await sql('drop schema public cascade')
+  await sql('drop schema public, mogilefs cascade')
   await sql('create schema public')
   return { url, sql }
 }

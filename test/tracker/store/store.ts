@@ -2,7 +2,15 @@
 import type { Test } from 'tap'
 import { openDb, type DbPool } from '../../../tracker/store/db.ts'
 import { insertDomain } from '../../../tracker/store/domains.ts'
-import { fileKey, type FileId, type FileKey } from '../../../tracker/store/files.ts'
+import {
+  fileKey,
+  findFiles,
+  moveFiles,
+  removeFiles,
+  type FileId,
+  type FileKey,
+  type FileRow,
+} from '../../../tracker/store/files.ts'
 import { commitUploads, insertUploads, type Commit } from '../../../tracker/store/uploads.ts'
 import { testDatabase } from '../../helpers/postgres.ts'
 import { openSql, type Sql } from '../database.ts'
@@ -25,6 +33,10 @@ export interface Store {
   ) => Promise<Date | undefined>
   /** Opens and commits. */
   readonly put: (fid: number, name: string | Buffer, devids?: readonly number[]) => Promise<FileId>
+  readonly find: (name: string | Buffer) => Promise<FileRow | undefined>
+  /** Its bytes are due for deletion after `graceSeconds`. */
+  readonly remove: (name: string, graceSeconds?: number) => Promise<boolean>
+  readonly move: (from: string, to: string) => Promise<FileRow | undefined>
 }
 
 /** Opens it; `t`'s end closes it. */
@@ -78,6 +90,16 @@ export async function openStore(t: Test): Promise<Store> {
       const upload = await open(fid, name, devids)
       await commit(fid, name, devids)
       return upload
+    },
+    async find(name) {
+      return (await findFiles(db, [key(name)]))[0]
+    },
+    async remove(name, graceSeconds = 0) {
+      const [removed] = await removeFiles(db, [{ file: key(name), graceSeconds, caller }])
+      return removed === true
+    },
+    async move(from, to) {
+      return (await moveFiles(db, [{ from: key(from), to: key(to) }]))[0]
     },
   }
 }

@@ -1,9 +1,8 @@
 import t from 'tap'
 import { createBatcher } from '../../../tracker/store/batch.ts'
-import { createFileFinder, removeFile } from '../../../tracker/store/files.ts'
 import {
   abandonUpload,
-  findUpload,
+  findUploads,
   commitKeys,
   commitUploads,
   type Commit,
@@ -13,18 +12,16 @@ import {
 } from '../../../tracker/store/uploads.ts'
 import { caller, openStore } from './store.ts'
 
-const grace = { graceSeconds: 0, caller }
-
 t.test(
   'of commits to one key at the same time one stands and the others are queued for deletion',
   async t => {
-    const { db, sql, key, open, commit } = await openStore(t)
+    const { sql, key, open, commit, find } = await openStore(t)
     const fids = Array.from({ length: 16 }, (_, i) => i + 1)
     for (const fid of fids) await open(fid, 'key', [fid, 100 + fid])
     const committed = await Promise.all(fids.map(fid => commit(fid, 'key', [fid, 100 + fid])))
     t.ok(committed.every(at => at instanceof Date))
 
-    const winner = await createFileFinder(db)(key('key'))
+    const winner = await find('key')
     t.strictSame(winner?.devids, [winner?.fid, 100 + (winner?.fid ?? 0)])
     t.equal((await sql('select from file')).length, 1)
     const jobs = await sql<{ fid: number; devids: number[]; slot: number }>(
@@ -41,38 +38,35 @@ t.test(
 )
 
 t.test('an upload is committed once', async t => {
-  const { db, sql, key, open, commit } = await openStore(t)
+  const { db, sql, key, open, commit, find, remove } = await openStore(t)
   await open(1, 'key')
   const answers = await Promise.all(Array.from({ length: 6 }, () => commit(1, 'key')))
   t.equal(answers.filter(at => at !== undefined).length, 1)
   t.equal(await commit(1, 'key'), undefined)
   t.strictSame(await sql('select from delete_job'), [], 'it never displaces itself')
 
-  const row = await findUpload(db, { fid: 1, slot: key('key').slot })
+  const row = (await findUploads(db, [{ fid: 1, slot: key('key').slot }]))[0]
   t.match(row, { answer: { size: 5, devids: [1, 2], copies: 2 }, expired: false })
   t.same(
     row?.committedAt,
     answers.find(at => at !== undefined),
   )
 
-  t.equal(await removeFile(db, key('key'), grace), true)
+  t.equal(await remove('key'), true)
   t.equal(await commit(1, 'key'), undefined, 'what was deleted stays deleted')
-  t.equal(await createFileFinder(db)(key('key')), undefined)
+  t.equal(await find('key'), undefined)
 })
 
 t.test('a delete and a commit at the same time leave one of two whole states', async t => {
-  const { db, sql, key, open, commit, put } = await openStore(t)
+  const { sql, open, commit, put, find, remove } = await openStore(t)
   for (let round = 0; round < 20; round++) {
     const [old, fresh] = [2 * round + 1, 2 * round + 2]
     await sql('delete from delete_job')
     await put(old, 'key', [old])
     await open(fresh, 'key', [fresh])
-    const [, removed] = await Promise.all([
-      commit(fresh, 'key', [fresh]),
-      removeFile(db, key('key'), grace),
-    ])
+    const [, removed] = await Promise.all([commit(fresh, 'key', [fresh]), remove('key')])
     t.equal(removed, true)
-    const live = await createFileFinder(db)(key('key'))
+    const live = await find('key')
     const queued = await sql<{ fid: number }>('select fid from delete_job order by fid')
     const wanted = live ? [old] : [old, fresh]
     t.strictSame(
@@ -80,7 +74,7 @@ t.test('a delete and a commit at the same time leave one of two whole states', a
       wanted,
     )
     if (live) t.equal(live.fid, fresh)
-    await removeFile(db, key('key'), grace)
+    await remove('key')
   }
 })
 
@@ -95,12 +89,12 @@ t.test('a commit queues the copies that are missing', async t => {
 })
 
 t.test('an upload that ran out is not committed', async t => {
-  const { db, sql, key, open, commit } = await openStore(t)
+  const { db, sql, open, commit, find } = await openStore(t)
   const upload = await open(1, 'key', [3, 4])
   await sql(`update upload set expires_at = now() - interval '1 second'`)
   t.equal(await commit(1, 'key'), undefined)
-  t.equal(await createFileFinder(db)(key('key')), undefined)
-  t.match(await findUpload(db, upload), { expired: true, committedAt: null })
+  t.equal(await find('key'), undefined)
+  t.match((await findUploads(db, [upload]))[0], { expired: true, committedAt: null })
 
   t.strictSame(await listExpiredUploads(db, 10), [{ ...upload, committed: false }])
   t.equal(await abandonUpload(db, upload, 0), true)
@@ -112,7 +106,7 @@ t.test('an upload that ran out is not committed', async t => {
 })
 
 t.test('of an expiry and a commit at the same time one wins', async t => {
-  const { db, sql, key, open, commit } = await openStore(t)
+  const { db, sql, open, commit, find } = await openStore(t)
   for (let fid = 1; fid <= 20; fid++) {
     const upload = await open(fid, `key ${fid}`)
     const [committed, abandoned] = await Promise.all([
@@ -120,7 +114,7 @@ t.test('of an expiry and a commit at the same time one wins', async t => {
       abandonUpload(db, upload, 0),
     ])
     t.equal(committed === undefined, abandoned)
-    t.equal((await createFileFinder(db)(key(`key ${fid}`))) === undefined, abandoned)
+    t.equal((await find(`key ${fid}`)) === undefined, abandoned)
     const queued = await sql('select from delete_job where fid = $1', [fid])
     t.equal(queued.length > 0, abandoned)
   }

@@ -1,9 +1,13 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { LineReader, maxLineBytes } from '../../../tracker/wire/framing.ts'
+import { Budget } from '../../../tracker/wire/memory.ts'
 
 /** All lines that the reader gives for these pieces, taken after each. */
-function read(pieces: readonly (string | Buffer)[], reader = new LineReader()): string[] {
+function read(
+  pieces: readonly (string | Buffer)[],
+  reader = new LineReader(new Budget(Infinity)),
+): string[] {
   const lines: string[] = []
   for (const piece of pieces) {
     reader.push(typeof piece === 'string' ? Buffer.from(piece, 'latin1') : piece)
@@ -52,7 +56,7 @@ t.test('lines are the same however the bytes are cut', async () => {
 })
 
 t.test('bytes that come before the lines are taken are kept', async t => {
-  const reader = new LineReader()
+  const reader = new LineReader(new Budget(Infinity))
   reader.push(Buffer.from('a\nb\nc'))
   t.equal(reader.next(), 'a')
   reader.push(Buffer.from('d\ne'))
@@ -72,7 +76,7 @@ t.test('a line has at most 1 MiB', async t => {
 })
 
 t.test('a line that comes byte by byte is no burden', async t => {
-  const reader = new LineReader()
+  const reader = new LineReader(new Budget(Infinity))
   const before = process.memoryUsage()
   for (let n = 0; n < maxLineBytes; n++) {
     reader.push(Buffer.from('x'))
@@ -80,4 +84,29 @@ t.test('a line that comes byte by byte is no burden', async t => {
   }
   t.equal(read(['\n'], reader)[0]?.length, maxLineBytes)
   t.ok(process.memoryUsage().arrayBuffers - before.arrayBuffers < 32 * 1024 * 1024)
+})
+
+t.test('the beginnings of long lines share a budget, those of short ones need none', async t => {
+  const budget = new Budget(128 * 1024)
+  const [first, second, short] = [1, 2, 3].map(() => new LineReader(budget))
+  const feed = (reader: LineReader | undefined, text: string): string | undefined => {
+    reader?.push(Buffer.from(text))
+    return reader?.next()
+  }
+  const tooLong = { code: 'line_too_long' }
+  t.equal(feed(first, 'x'.repeat(40_000)), undefined)
+  t.throws(() => feed(second, 'x'.repeat(100_000)), tooLong)
+  second?.release()
+  t.equal(feed(short, 'y'.repeat(4096)), undefined)
+  t.equal(feed(short, '\n'), 'y'.repeat(4096))
+  t.equal(feed(first, 'x\n'), 'x'.repeat(40_001))
+  const other = new LineReader(budget)
+  t.equal(
+    feed(other, 'x'.repeat(120_000)),
+    undefined,
+    'a line that has been read gives its room back',
+  )
+  other.release()
+  other.release()
+  t.ok(budget.take(128 * 1024), 'and so does one that never ends')
 })

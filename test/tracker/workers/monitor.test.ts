@@ -1,7 +1,7 @@
 import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
-import { parseUsage } from '../../../tracker/workers/monitor.ts'
+import { parseUsage } from '../../../tracker/workers/probe.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
@@ -9,7 +9,9 @@ import { openSql } from '../database.ts'
 t.test('a usage file is read as MogileFS writes it', async t => {
   const text =
     'available: 30\ndevice: /dev/sda\ndisk: /dev/sda\ntime: 1\ntotal: 100\nuse: 70%\nused: 70\n'
-  t.strictSame(parseUsage(text), { totalBytes: 102_400, usedBytes: 71_680 })
+  const usage = { totalBytes: 102_400, usedBytes: 71_680, utilization: undefined, time: 1 }
+  t.strictSame(parseUsage(text), usage)
+  t.strictSame(parseUsage(`${text}utilization: 3.10\n`), { ...usage, utilization: 3.1 })
   for (const broken of [
     '',
     'total: 100\n',

@@ -17,6 +17,8 @@ const maxSleepSeconds = 30
 const fidCounts = { usual: 100, most: 500 }
 /** The time in the queues at which nothing happens by itself. */
 const endOfTime = 2_147_483_647
+/** What MogileFS tells the works in its table file_to_queue apart by. */
+const queueTypes = { fsck: 1, rebalance: 2 }
 
 const domainName = (ctx: Context, id: number): string =>
   utf8ToWire(ctx.cluster.snapshot.domainsById.get(id)?.name ?? '')
@@ -31,7 +33,10 @@ const queuePairs = (queue: string, { fid, nextTry, attempts }: QueuedJob): Pair[
 ]
 
 /** Rows as MogileFS has them: mogfiledebug takes what is behind the last underscore for a column. */
-const tracePairs = (ctx: Context, { file, upload, replication, deletion }: Traces): Pair[] => [
+const tracePairs = (
+  ctx: Context,
+  { file, upload, replication, deletion, check, moves }: Traces,
+): Pair[] => [
   ...(file
     ? ([
         ['fid_fid', file.fid],
@@ -60,6 +65,25 @@ const tracePairs = (ctx: Context, { file, upload, replication, deletion }: Trace
       ] as const)
     : []),
   ...(deletion ? queuePairs('delqueue', deletion) : []),
+  // The names can tell of one move only.
+  ...moves
+    .slice(0, 1)
+    .flatMap((move): Pair[] => [
+      ...queuePairs('rebqueue', move),
+      ['rebqueue_devid', move.devid],
+      ['rebqueue_type', queueTypes.rebalance],
+      ['rebqueue_flags', 0],
+      ['rebqueue_arg', move.devids.join(',')],
+    ]),
+  ...(check
+    ? ([
+        ...queuePairs('fsckqueue', check),
+        ['fsckqueue_devid', ''],
+        ['fsckqueue_type', queueTypes.fsck],
+        ['fsckqueue_flags', 0],
+        ['fsckqueue_arg', ''],
+      ] as const)
+    : []),
 ]
 
 export const debugCommands: Handlers = {

@@ -10,7 +10,7 @@ import {
 } from '../../commands/domains.ts'
 import type { Caller } from '../../store/audit.ts'
 import { utf8ToWire, type Pair } from '../codec.ts'
-import type { Args, Handlers } from './args.ts'
+import type { Args, Handler, Handlers } from './args.ts'
 
 /** Longest names and policies, in characters. */
 const maxDomain = 255
@@ -36,6 +36,15 @@ const putClass = async (
   ]
 }
 
+/** A change that is answered after a look at the devices, as MogileFS does it and its tools rely on. */
+const observed =
+  (change: Handler): Handler =>
+  async (ctx, args, caller) => {
+    const pairs = await change(ctx, args, caller)
+    await ctx.monitorRound()
+    return pairs
+  }
+
 export const domainCommands: Handlers = {
   get_domains(ctx) {
     const domains = listDomains(ctx)
@@ -57,23 +66,24 @@ export const domainCommands: Handlers = {
     ]
   },
 
-  async create_domain(ctx, args, caller) {
+  create_domain: observed(async (ctx, args, caller) => {
     const { name } = await createDomain(ctx, args.name('domain', maxDomain), caller)
     return [['domain', utf8ToWire(name)]]
-  },
+  }),
 
-  async delete_domain(ctx, args, caller) {
+  delete_domain: observed(async (ctx, args, caller) => {
     const name = args.name('domain', maxDomain)
     await deleteDomain(ctx, name, caller)
     return [['domain', utf8ToWire(name)]]
-  },
+  }),
 
-  create_class: (ctx, args, caller) =>
+  create_class: observed((ctx, args, caller) =>
     putClass(args.flag('update') ? changeClass : createClass, { ctx, args, caller }),
+  ),
 
-  update_class: (ctx, args, caller) => putClass(changeClass, { ctx, args, caller }),
+  update_class: observed((ctx, args, caller) => putClass(changeClass, { ctx, args, caller })),
 
-  async delete_class(ctx, args, caller) {
+  delete_class: observed(async (ctx, args, caller) => {
     const domain = args.name('domain', maxDomain)
     const name = args.name('class', maxClass)
     await deleteClass(ctx, { domain, name }, caller)
@@ -81,5 +91,5 @@ export const domainCommands: Handlers = {
       ['domain', utf8ToWire(domain)],
       ['class', utf8ToWire(name)],
     ]
-  },
+  }),
 }

@@ -6,15 +6,14 @@ import { createClose, createOpen, parseChecksum } from '../../commands/close.ts'
 import {
   choosePaths,
   deleteFile,
-  listFiles,
-  locateFile,
+  findContent,
+  listKeys,
   reclassifyFile,
   renameFile,
-  statFile,
 } from '../../commands/files.ts'
 import { className } from '../../commands/lookup.ts'
 import type { Caller } from '../../store/audit.ts'
-import type { FileRow } from '../../store/files.ts'
+import type { FileContent } from '../../store/files.ts'
 import { rawPath, utf8ToWire, type Pair } from '../codec.ts'
 import { domainOf, type Args, type Handlers } from './args.ts'
 
@@ -40,8 +39,30 @@ export const paths = (
   })
 }
 
+/**
+ * Where the time of a create_open went, under the names of MogileFS. Nodes make their directories
+ * themselves, at the PUT, so that those points take no time here.
+ */
+const profile = (devids: readonly number[], ms: number): Pair[] => {
+  const points: [name: string, ms: number][] = [
+    ['begin', 0],
+    ['wait_monitor', 0],
+    ['find_deviceid', ms],
+    ['vivify_dir_on_all_devs', 0],
+    ...devids.map((devid): [string, number] => [`vivify_dir_on_dev${devid}`, 0]),
+  ]
+  return [
+    ['profpoints', points.length],
+    ...points.flatMap(([name, time], i): Pair[] => [
+      [`prof_${i + 1}_name`, name],
+      [`prof_${i + 1}_time`, (time / 1000).toFixed(3)],
+    ]),
+  ]
+}
+
 export const fileCommands: Handlers = {
   async create_open(ctx, args, caller) {
+    const startedAt = performance.now()
     const multiple = args.flag('multi_dest')
     const { fid, devices } = await createOpen(ctx, {
       domain: args.text('domain'),
@@ -55,12 +76,11 @@ export const fileCommands: Handlers = {
     const targets = paths(ctx, { devids, fid, args, caller, method: 'PUT' })
     const [first] = targets
     if (!first) throw new CodedError('no_devices', 'no device takes new files now')
+    const profiled = args.flag('debug_profile')
+      ? profile(devids, performance.now() - startedAt)
+      : []
     if (!multiple) {
-      return [
-        ['fid', fid],
-        ['devid', first.devid],
-        ['path', first.path],
-      ]
+      return [['fid', fid], ['devid', first.devid], ['path', first.path], ...profiled]
     }
     return [
       ['fid', fid],
@@ -69,6 +89,7 @@ export const fileCommands: Handlers = {
         [`devid_${i + 1}`, devid],
         [`path_${i + 1}`, path],
       ]),
+      ...profiled,
     ]
   },
 
@@ -100,26 +121,27 @@ export const fileCommands: Handlers = {
 
   async get_paths(ctx, args, caller) {
     const domain = await domainOf(ctx, args)
-    const located = await locateFile(ctx, { domain, key: args.key('key') })
-    const devices = await choosePaths(ctx, located, {
+    const file = await findContent(ctx, { domain, key: args.key('key') })
+    const devices = await choosePaths(ctx, file, {
       count: Math.max(2, args.number('pathcount')),
       verify: !args.flag('noverify'),
     })
     const devids = devices.map(({ devid }) => devid)
-    const found = paths(ctx, { devids, fid: located.file.fid, args, caller, method: 'GET' })
+    const found = paths(ctx, { devids, fid: file.fid, args, caller, method: 'GET' })
     return [['paths', found.length], ...found.map(({ path }, i): Pair => [`path${i + 1}`, path])]
   },
 
   async file_info(ctx, args) {
     const domain = await domainOf(ctx, args)
-    const file = await statFile(ctx, { domain, key: args.key('key') })
+    const key = args.key('key')
+    const file = await findContent(ctx, { domain, key })
     const classes = ctx.cluster.snapshot.domainsById.get(file.domainId)?.classes
     const hashtype = classes?.get(file.classId)?.hashtype ?? 'NONE'
     return [
       ['fid', file.fid],
       ['domain', utf8ToWire(domain)],
       ['class', utf8ToWire(className(ctx, file.domainId, file.classId))],
-      ['key', file.key.toString('latin1')],
+      ['key', key.toString('latin1')],
       ['length', file.size],
       ['devcount', file.devids.length],
       ...(args.flag('devices') ? [['devids', file.devids.join(',')] as const] : []),
@@ -129,19 +151,24 @@ export const fileCommands: Handlers = {
 
   async list_keys(ctx, args) {
     const domain = await domainOf(ctx, args)
-    const prefix = args.key('prefix')
-    const after = args.key('after')
+    const prefix = args.bytes('prefix')
+    const after = args.bytes('after')
     if (after.length > 0 && !after.subarray(0, prefix.length).equals(prefix)) {
       throw new CodedError('after_mismatch', 'after does not begin with the prefix')
     }
     const limit = Math.min(args.number('limit') || 1000, 1000)
-    const { files } = await listFiles(ctx, { domain, prefix, after, limit })
-    const last = files.at(-1)
-    if (!last) throw new CodedError('none_match', 'no keys match')
+    const { bytes, lengths } = await listKeys(ctx, { domain, prefix, after, limit })
+    if (lengths.length === 0) throw new CodedError('none_match', 'no keys match')
+    const all = bytes.toString('latin1')
+    let end = 0
+    const keys = lengths.map(length => {
+      end += length
+      return all.slice(end - length, end)
+    })
     return [
-      ['key_count', files.length],
-      ['next_after', last.key.toString('latin1')],
-      ...files.map(({ key }, i): Pair => [`key_${i + 1}`, key.toString('latin1')]),
+      ['key_count', keys.length],
+      ['next_after', keys.at(-1) ?? ''],
+      ['key_', keys],
     ]
   },
 
@@ -176,7 +203,7 @@ export const fileCommands: Handlers = {
 }
 
 /** A file's digest with the algorithm it was made by, which may no longer be that of its class. */
-export function checksumText({ hashtype, checksum }: FileRow): string | undefined {
+export function checksumText({ hashtype, checksum }: FileContent): string | undefined {
   if (!checksum) return undefined
   return `${hashtype === 2 ? 'SHA-1' : 'MD5'}:${checksum.toString('hex')}`
 }

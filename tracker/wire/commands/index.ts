@@ -9,8 +9,16 @@ import { domainCommands } from './domains.ts'
 import { fileCommands } from './files.ts'
 import { hostCommands } from './hosts.ts'
 import { settingCommands } from './settings.ts'
+import { upkeepCommands } from './upkeep.ts'
 
-const commands = [fileCommands, domainCommands, hostCommands, settingCommands, debugCommands]
+const commands = [
+  fileCommands,
+  domainCommands,
+  hostCommands,
+  settingCommands,
+  debugCommands,
+  upkeepCommands,
+]
 
 /** Answers requests with whole reply lines. Throws CodedError for the `ERR` ones. */
 export function createWireHandler(ctx: Context): (request: WireRequest) => Promise<string> {

@@ -1,11 +1,8 @@
 /** Cluster-wide settings. */
 import { CodedError } from '../../../common/errors.ts'
-import { listSettings, setSetting } from '../../commands/settings.ts'
+import { findSetting, listSettings, setSetting } from '../../commands/settings.ts'
 import { utf8ToWire, type Pair } from '../codec.ts'
 import type { Handlers } from './args.ts'
-
-/** The state of fsck is kept from the list, what an operator sets for it is not. */
-const isListed = (name: string): boolean => name === 'fsck_checksum' || !name.startsWith('fsck_')
 
 export const settingCommands: Handlers = {
   async server_setting(ctx, args) {
@@ -14,13 +11,13 @@ export const settingCommands: Handlers = {
     await ctx.cluster.refresh()
     return [
       ['key', utf8ToWire(name)],
-      ['value', utf8ToWire(listSettings(ctx).get(name) ?? '')],
+      ['value', utf8ToWire(findSetting(ctx, name) ?? '')],
     ]
   },
 
   async server_settings(ctx) {
     await ctx.cluster.refresh()
-    const settings = [...listSettings(ctx)].filter(([name]) => isListed(name))
+    const settings = listSettings(ctx)
     if (settings.length === 0) return []
     return [
       ['key_count', settings.length],

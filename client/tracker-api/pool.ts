@@ -5,8 +5,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
-import { CodedError, isCoded, type ErrorCode } from '../common/errors.ts'
-import { readProblem } from './answers.ts'
+import { CodedError, isCoded, type ErrorCode } from '../../common/errors.ts'
+import { readProblem } from '../answers.ts'
 
 export interface TrackerPoolOptions {
   /** Base URLs: `http://127.0.0.1:7002`. */

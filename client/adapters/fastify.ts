@@ -1,0 +1,32 @@
+/** Files as a Fastify route. */
+import { Readable } from 'node:stream'
+import type { FastifyReply, FastifyRequest, RouteGenericInterface } from 'fastify'
+import { answerFile, type Served } from '../answer-file.ts'
+import type { Key } from '../tracker-api/index.ts'
+
+export interface ServeOptions<Request> {
+  /** The key that a request asks for. */
+  readonly key: (request: Request) => Key | Promise<Key>
+  /** Further fields of the answer, such as `cache-control`. */
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/**
+ * A handler that answers GET and HEAD with a file: behind the reproxy with header fields only,
+ * without it with the bytes. It throws what `files` throws, which Fastify answers with its status.
+ *
+ * ```ts
+ * app.get('/pictures/*', serveFiles(files, { key: request => request.params['*'] }))
+ * ```
+ */
+export function serveFiles<Route extends RouteGenericInterface>(
+  files: Served,
+  { key, headers = {} }: ServeOptions<FastifyRequest<Route>>,
+): (request: FastifyRequest<Route>, reply: FastifyReply) => Promise<FastifyReply> {
+  return async (request, reply) => {
+    const answer = await answerFile(files, await key(request), request)
+    reply.code(answer.status).headers({ ...answer.headers, ...headers })
+    // Fastify leaves the length of a stream as it is.
+    return reply.send(answer.body ?? (request.method === 'HEAD' ? Readable.from([]) : undefined))
+  }
+}

@@ -1,0 +1,73 @@
+/** The store as a driver of unstorage, and with it of Nitro and Nuxt. */
+import type { Driver } from 'unstorage'
+import { isCoded } from '../../common/errors.ts'
+import type { PutBody } from '../body.ts'
+import type { FileEntry } from '../entries.ts'
+import type { FileFields, Files } from '../files.ts'
+
+export interface UnstorageOptions {
+  /** What all keys begin with, such as `cache/`. */
+  readonly prefix?: string
+  /** Class, durability and so on of what is set. */
+  readonly fields?: Omit<FileFields, 'size'>
+}
+
+/**
+ * A driver: `createStorage({ driver: unstorageDriver(files) })`. The colons of its keys are slashes
+ * in the store. Options of a single `setItem`, `contentType` among them, win over `fields`.
+ */
+export function unstorageDriver(
+  files: Pick<Files, 'put' | 'get' | 'stat' | 'exists' | 'delete' | 'deleteMany' | 'list'>,
+  { prefix = '', fields = {} }: UnstorageOptions = {},
+): Driver {
+  const toKey = (name: string): string => prefix + name.replaceAll(':', '/')
+  const toName = ({ key }: FileEntry): string => key.slice(prefix.length).replaceAll('/', ':')
+
+  async function set(name: string, value: PutBody, own: FileFields = {}): Promise<void> {
+    await files.put(toKey(name), value, { ...fields, ...own })
+  }
+  const list = (base = ''): AsyncIterable<FileEntry> => files.list({ prefix: toKey(base) })
+
+  return {
+    name: 'omgfiles',
+    hasItem: name => files.exists(toKey(name)),
+    getItem: name => orNull(async () => (await files.get(toKey(name))).text()),
+    getItemRaw: name => orNull(async () => (await files.get(toKey(name))).bytes()),
+    setItem: set,
+    setItemRaw: (name, value: PutBody | ArrayBuffer, own) =>
+      set(name, value instanceof ArrayBuffer ? new Uint8Array(value) : value, own),
+    async removeItem(name) {
+      await orNull(() => files.delete(toKey(name)))
+    },
+    getMeta: name =>
+      orNull(async () => {
+        const {
+          size,
+          etag,
+          contentType = null,
+          modifiedAt,
+          createdAt,
+          metadata,
+        } = await files.stat(toKey(name))
+        return { ...metadata, size, etag, contentType, mtime: modifiedAt, birthtime: createdAt }
+      }),
+    async getKeys(base) {
+      const names: string[] = []
+      for await (const file of list(base)) names.push(toName(file))
+      return names
+    },
+    async clear(base) {
+      await files.deleteMany(list(base))
+    },
+  }
+}
+
+/** What is not there is null here. */
+async function orNull<T>(run: () => Promise<T>): Promise<T | null> {
+  try {
+    return await run()
+  } catch (err) {
+    if (isCoded(err, 'unknown_key')) return null
+    throw err
+  }
+}

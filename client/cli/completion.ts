@@ -1,0 +1,107 @@
+/** `omg completion`: what a shell needs to complete `omg`. */
+import type { Command } from 'commander'
+import { oneOf, type Cli } from './command.ts'
+
+const shells = ['bash', 'zsh', 'fish'] as const
+type Shell = (typeof shells)[number]
+
+/** A place on the command line, and what may follow there. */
+interface Place {
+  /** Words before it: empty, `host`, `host add`. */
+  readonly path: string
+  readonly words: readonly { readonly word: string; readonly about: string }[]
+  readonly options: readonly {
+    readonly flag: string
+    readonly about: string
+    readonly value: boolean
+  }[]
+}
+
+/** Adds the command. */
+export function addCompletion(program: Command, cli: Cli): void {
+  const command = program
+    .command('completion')
+    .description('print a script that completes omg: source <(omg completion bash)')
+    .argument('<SHELL>', shells.join(', '), oneOf(shells))
+  command.action(async (shell: Shell) => {
+    const places = placesOf(program)
+    await cli.output(command).write(scripts[shell](places))
+  })
+}
+
+/** Every command that is shown, with what may follow it. */
+function placesOf(command: Command, path = ''): Place[] {
+  const help = command.createHelp()
+  const children = help.visibleCommands(command).filter(child => child.name() !== 'help')
+  const place: Place = {
+    path,
+    words: children.flatMap(child =>
+      [child.name(), ...child.aliases()].map(word => ({ word, about: child.description() })),
+    ),
+    options: help.visibleOptions(command).map(option => ({
+      flag: option.long ?? option.flags,
+      about: option.description,
+      value: option.required || option.optional,
+    })),
+  }
+  const below = children.flatMap(child =>
+    [child.name(), ...child.aliases()].flatMap(word => placesOf(child, `${path} ${word}`.trim())),
+  )
+  return [place, ...below]
+}
+
+const wordsOf = ({ words, options }: Place): string =>
+  [...words.map(({ word }) => word), ...options.map(({ flag }) => flag)].join(' ')
+
+const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
+
+// The path is found by walking the words for as long as they are commands.
+const bash = (places: readonly Place[]): string => `_omg() {
+  local current="\${COMP_WORDS[COMP_CWORD]}" path="" word i
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word="\${COMP_WORDS[i]}"
+    case " $(_omg_words "$path") " in
+      *" $word "*) case "$word" in -*) ;; *) path="\${path:+$path }$word" ;; esac ;;
+    esac
+  done
+  COMPREPLY=($(compgen -W "$(_omg_words "$path")" -- "$current"))
+}
+_omg_words() {
+  case "$1" in
+${places.map(place => `    ${quote(place.path)}) echo ${quote(wordsOf(place))} ;;`).join('\n')}
+  esac
+}
+complete -o default -F _omg omg
+`
+
+const zsh = (places: readonly Place[]): string => `#compdef omg
+autoload -U +X bashcompinit && bashcompinit
+${bash(places)}`
+
+function fish(places: readonly Place[]): string {
+  const lines = places.flatMap(({ path, words, options }) => {
+    const here = `complete -c omg -n ${quote(`__omg_at ${quote(path)}`)}`
+    return [
+      ...words.map(({ word, about }) => `${here} -f -a ${quote(word)} -d ${quote(about)}`),
+      ...options
+        .filter(({ flag }) => flag.startsWith('--'))
+        .map(
+          ({ flag, about, value }) =>
+            `${here} -l ${flag.slice(2)}${value ? ' -r' : ''} -d ${quote(about)}`,
+        ),
+    ]
+  })
+  return `function __omg_at
+  set -l words (commandline -opc)
+  set -e words[1]
+  set -l typed ''
+  if test (count $words) -gt 0
+    set typed (string join ' ' (string match -v -- '-*' $words))
+  end
+  test "$typed" = "$argv[1]"; or string match -q -- "$argv[1] *" "$typed"
+end
+${lines.join('\n')}
+`
+}
+
+const scripts: Readonly<Record<Shell, (places: readonly Place[]) => string>> = { bash, zsh, fish }

@@ -1,0 +1,168 @@
+/** `omg debug`: all that is known of a file, and every copy looked at. */
+import { createHash } from 'node:crypto'
+import { pipeline } from 'node:stream/promises'
+import type { Command } from 'commander'
+import type { FileTraces } from '../../common/upkeep.ts'
+import { createStorageClient, type StorageClient } from '../storage.ts'
+import { parseFile } from './address.ts'
+import { choice, wholeNumber, type Cli } from './command.ts'
+import { ToldFailure, UsageError } from './failure.ts'
+import type { ConnectionOptions } from './session.ts'
+import { printable, printableKey } from './text.ts'
+
+interface Options extends ConnectionOptions {
+  readonly fid?: number
+  readonly paths: 'print' | 'stat' | 'fetch'
+}
+
+/** What was found where a copy should be. */
+export interface FoundCopy {
+  readonly devid: number
+  readonly url: string
+  /** `good` only when the bytes were read, or the length where only that was asked for. */
+  readonly state: 'unchecked' | 'good' | 'missing' | 'unreadable' | 'wrong size' | 'wrong bytes'
+  readonly size?: number
+  readonly sha256?: string
+  readonly md5?: string
+  readonly sha1?: string
+  readonly error?: string
+}
+
+/** Adds the command. */
+export function addDebug(program: Command, cli: Cli): void {
+  const command = cli
+    .online(
+      program,
+      'debug',
+      'tell all that is known of a file and look at every copy; exit 1 if one is not good',
+      'the FileTraces with copies: an array of { devid, url, state, size?, sha256?, md5?, sha1?, error? }',
+    )
+    .argument('[DOMAIN:KEY]')
+    .option(
+      '--fid <FID>',
+      'a content by its number, also one that is gone',
+      wholeNumber(1, Number.MAX_SAFE_INTEGER),
+    )
+    .addOption(
+      choice('--paths <HOW>', 'what to do with copies', ['print', 'stat', 'fetch']).default(
+        'fetch',
+      ),
+    )
+  command.action((address: string | undefined, options: Options) =>
+    cli.run(command, options, async session => {
+      if ((address === undefined) === (options.fid === undefined)) {
+        throw new UsageError('name a DOMAIN:KEY or a --fid')
+      }
+      const ref = address === undefined ? undefined : parseFile(address)
+      const { api, signal, out, json } = session
+      const traces = ref
+        ? await api.debugFile(ref, { signal })
+        : await api.debugFid(options.fid ?? 0, { signal })
+      const copies: FoundCopy[] =
+        options.paths === 'print'
+          ? traces.urls.map(copy => ({ ...copy, state: 'unchecked' }))
+          : await lookAtCopies(traces, { fetch: options.paths === 'fetch', signal })
+      if (json) await out.json({ ...traces, copies })
+      else await out.write(describe(traces, copies))
+      if (copies.some(({ state }) => state !== 'good' && state !== 'unchecked')) {
+        throw new ToldFailure(1)
+      }
+    }),
+  )
+}
+
+/** Looks at all copies of a content from here: their sizes, or all of their bytes. */
+export async function lookAtCopies(
+  traces: FileTraces,
+  { fetch, signal }: { fetch: boolean; signal: AbortSignal },
+): Promise<FoundCopy[]> {
+  const storage = createStorageClient()
+  try {
+    return await Promise.all(
+      traces.urls.map(copy => lookAtCopy(copy, { traces, storage, fetch, signal })),
+    )
+  } finally {
+    await storage.close()
+  }
+}
+
+/** Never rejects but for the signal. */
+async function lookAtCopy(
+  { devid, url }: FileTraces['urls'][number],
+  {
+    traces: { file, checksum },
+    storage,
+    fetch,
+    signal,
+  }: { traces: FileTraces; storage: StorageClient; fetch: boolean; signal: AbortSignal },
+): Promise<FoundCopy> {
+  const at = { devid, url }
+  try {
+    const found = await storage.head(url, { signal })
+    if (!found) return { ...at, state: 'missing' }
+    const { size } = found
+    if (file && size !== file.size) return { ...at, state: 'wrong size', size }
+    if (!fetch) return { ...at, state: 'good', size }
+    const sha256 = createHash('sha256')
+    const md5 = createHash('md5')
+    const sha1 = createHash('sha1')
+    const { body } = await storage.get(url, { signal })
+    await pipeline(
+      body,
+      async (chunks: AsyncIterable<Buffer>) => {
+        for await (const chunk of chunks) {
+          sha256.update(chunk)
+          md5.update(chunk)
+          sha1.update(chunk)
+        }
+      },
+      { signal },
+    )
+    const sums = { sha256: sha256.digest('hex'), md5: md5.digest('hex'), sha1: sha1.digest('hex') }
+    const wanted = { MD5: sums.md5, 'SHA-1': sums.sha1 }[checksum?.algorithm ?? '']
+    const wrong =
+      (file?.sha256 !== undefined && file.sha256 !== sums.sha256) ||
+      (wanted !== undefined && wanted !== checksum?.hex)
+    return { ...at, state: wrong ? 'wrong bytes' : 'good', size, ...sums }
+  } catch (err) {
+    signal.throwIfAborted()
+    return { ...at, state: 'unreadable', error: err instanceof Error ? err.message : String(err) }
+  }
+}
+
+function describe(traces: FileTraces, copies: readonly FoundCopy[]): string {
+  const { fid, file, checksum, upload, replication, deletion, check, moves } = traces
+  const lines = [`fid ${fid}`]
+  const row = (label: string, value: string): void =>
+    void lines.push(`  ${label.padEnd(12)} ${value}`)
+  const job = (label: string, one: { attempts: number; nextTryAt?: string } | undefined): void => {
+    if (!one) return
+    const next = one.nextTryAt === undefined ? 'waits for a person' : `next ${one.nextTryAt}`
+    row(label, `${next}, tried ${one.attempts} times`)
+  }
+  if (file) {
+    const keyBytes =
+      file.keyBytes === undefined ? undefined : Buffer.from(file.keyBytes, 'base64url')
+    row('file', `${printable(file.domain)}:${printableKey({ key: file.key, keyBytes })}`)
+    row('class', printable(file.class))
+    row('size', String(file.size))
+    row('sha256', file.sha256 ?? '-')
+    row('created', file.createdAt)
+    row('devices', file.devids.map(devid => `dev${devid}`).join(' ') || '-')
+  } else row('file', 'none has this content')
+  if (checksum) row('checksum', `${checksum.algorithm} ${checksum.hex}`)
+  if (upload) row('upload', `open until ${upload.expiresAt}, for ${printable(upload.key)}`)
+  job('replication', replication)
+  job('deletion', deletion)
+  job('check', check)
+  for (const move of moves) job(`move dev${move.from}`, move)
+  for (const { devid, url, state, size, sha256, md5, error } of copies) {
+    lines.push(`dev${devid}: ${state}`)
+    row('url', url)
+    if (size !== undefined) row('size', String(size))
+    if (sha256 !== undefined) row('sha256', sha256)
+    if (md5 !== undefined) row('md5', md5)
+    if (error !== undefined) row('error', printable(error))
+  }
+  return `${lines.join('\n')}\n`
+}

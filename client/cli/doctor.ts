@@ -1,0 +1,88 @@
+/** `omg doctor`: everything looked at that tends to be wrong, each finding with what to do. */
+import type { Command } from 'commander'
+import type { Cli } from './command.ts'
+import { checkCluster } from './doctor-cluster.ts'
+import { checkNodes } from './doctor-nodes.ts'
+import { probe } from './doctor-probe.ts'
+import { checkSite } from './doctor-site.ts'
+import { checkTokenFile, checkTrackers } from './doctor-trackers.ts'
+import { ToldFailure, UsageError } from './failure.ts'
+import type { Finding, Level } from './finding.ts'
+import type { ConnectionOptions, Session } from './session.ts'
+import { reserveOf } from './settings-of.ts'
+import { painter } from './paint.ts'
+import { plural, printable } from './text.ts'
+
+interface Options extends ConnectionOptions {
+  readonly site?: string
+  readonly write?: string
+  readonly quiet?: boolean
+}
+
+/** Adds the command. */
+export function addDoctor(program: Command, cli: Cli): void {
+  const command = cli
+    .online(
+      program,
+      'doctor',
+      'look at trackers, database, clocks, nodes, mounts, room and rules; exit 1 if there is a problem',
+      'an array of { check, level, text, advice? }; the level is ok, warning or problem',
+    )
+    .option('--site <URL>', 'also fetch a page from the reproxy and look at its header')
+    .option('--write <DOMAIN>', 'also put a file there, read every copy and delete it')
+    .option('-q, --quiet', 'leave out what is well')
+  command.action((options: Options) =>
+    cli.run(command, options, async session => {
+      if (options.site !== undefined && !/^https?:\/\//.test(options.site)) {
+        throw new UsageError(`--site: ${JSON.stringify(options.site)} is not an http URL`)
+      }
+      const all = await examine(options, session)
+      const findings = options.quiet ? all.filter(({ level }) => level !== 'ok') : all
+      if (session.json) await session.out.json(findings)
+      else await session.out.write(describe(findings, all, session))
+      if (all.some(({ level }) => level === 'problem')) throw new ToldFailure(1)
+    }),
+  )
+}
+
+async function examine(options: Options, session: Session): Promise<Finding[]> {
+  const { api, signal } = session
+  const trackers = await checkTrackers(session)
+  const findings = [...(await checkTokenFile(options.tokenFile)), ...trackers.findings]
+  // Without a tracker that answers there is nothing more to ask.
+  if (trackers.answered) {
+    const [status, domains, fsck, settings] = await Promise.all([
+      api.status({ signal }),
+      api.listDomains({ signal }),
+      api.fsckStatus({ signal }),
+      api.listSettings({ signal }),
+    ])
+    const trackerClock = trackers.clockSeconds ?? 0
+    const { hosts, devices } = status
+    findings.push(
+      ...(await checkNodes(hosts, { devices, trackerClock, signal })),
+      ...checkCluster({ status, domains, fsck, reserve: reserveOf(settings) }),
+      ...(options.write === undefined ? [] : await probe(options.write, session)),
+    )
+  }
+  if (options.site !== undefined) findings.push(...(await checkSite(options.site, signal)))
+  return findings
+}
+
+const labels: Readonly<Record<Level, string>> = { ok: 'ok', warning: 'WARNING', problem: 'PROBLEM' }
+
+function describe(
+  findings: readonly Finding[],
+  all: readonly Finding[],
+  { host: { stdout } }: Session,
+): string {
+  const { red, yellow, green } = painter(stdout)
+  const paints = { ok: green, warning: yellow, problem: red }
+  const lines = findings.flatMap(({ check, level, text, advice }) => [
+    `${paints[level](labels[level].padEnd(7))}  ${printable(check)}: ${printable(text)}`,
+    ...(advice === undefined ? [] : [`         -> ${printable(advice)}`]),
+  ])
+  const count = (level: Level): number => all.filter(one => one.level === level).length
+  lines.push(`${plural(count('problem'), 'problem')}, ${plural(count('warning'), 'warning')}`)
+  return `${lines.join('\n')}\n`
+}

@@ -1,0 +1,64 @@
+/** The shapes of what commands print with `--json`, by the names that their help gives them. */
+import {
+  ClassInfo,
+  ClusterStatus,
+  Committed,
+  CreatedToken,
+  DeviceInfo,
+  DomainInfo,
+  FileInfo,
+  HostInfo,
+  HostKey,
+  Located,
+  Settings,
+  TokenInfo,
+} from '../../common/protocol.ts'
+import {
+  FileTraces,
+  FsckLog,
+  FsckStatus,
+  RebalanceStatus,
+  RebalanceTest,
+  AuditTrail,
+  DamageList,
+  DrainList,
+  Purged,
+  Replicated,
+  ScrubInfo,
+  SweepList,
+  TrashList,
+} from '../../common/upkeep.ts'
+import { schemaText } from './schema-text.ts'
+
+/** The schemas, in the order in which they are told. */
+export const jsonShapes = {
+  FileInfo,
+  Committed,
+  Located,
+  ClusterStatus,
+  HostInfo,
+  DeviceInfo,
+  DomainInfo,
+  ClassInfo,
+  Settings,
+  HostKey,
+  TokenInfo,
+  CreatedToken,
+  FsckStatus,
+  FsckLog,
+  RebalanceStatus,
+  RebalanceTest,
+  FileTraces,
+  Replicated,
+  DrainList,
+  ScrubInfo,
+  DamageList,
+  SweepList,
+  TrashList,
+  Purged,
+  AuditTrail,
+}
+
+/** Each of them as text. */
+export const schemas = (): ReadonlyMap<string, string> =>
+  new Map(Object.entries(jsonShapes).map(([name, schema]) => [name, schemaText(schema)]))

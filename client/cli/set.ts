@@ -1,0 +1,44 @@
+/** `omg set`: what is said about a file changed, its content left alone. */
+import type { Command } from 'commander'
+import type { ChangeFile } from '../../common/protocol.ts'
+import { parseFile } from './address.ts'
+import type { Cli } from './command.ts'
+import { UsageError } from './failure.ts'
+import type { ConnectionOptions } from './session.ts'
+import { writeFile } from './stat.ts'
+import { addMeta } from './upload-files.ts'
+
+interface Options extends ConnectionOptions {
+  readonly class?: string
+  readonly contentType?: string
+  readonly meta?: Record<string, string>
+  readonly clearMeta?: boolean
+}
+
+/** Adds the command. */
+export function addSet(program: Command, cli: Cli): void {
+  const command = cli
+    .online(program, 'set', 'change class, type or metadata of a file', 'the FileInfo')
+    .argument('<DOMAIN:KEY>')
+    .option('--class <NAME>', 'replication class')
+    .option('--content-type <TYPE>', 'empty text clears it')
+    .option('--meta <NAME=VALUE>', 'set one text; may be given again', addMeta)
+    .option('--clear-meta', 'drop the texts that are there')
+  command.action((address: string, options: Options) =>
+    cli.run(command, options, async session => {
+      const ref = parseFile(address)
+      const { class: name, contentType, meta, clearMeta = false } = options
+      if (name === undefined && contentType === undefined && !meta && !clearMeta) {
+        throw new UsageError('name what to change')
+      }
+      const { api, signal } = session
+      const before = meta && !clearMeta ? (await api.stat(ref, { signal })).metadata : {}
+      const change: ChangeFile = {
+        ...(name !== undefined && { class: name }),
+        ...(contentType !== undefined && { contentType: contentType || null }),
+        ...((meta || clearMeta) && { metadata: { ...before, ...meta } }),
+      }
+      await writeFile(await api.change(ref, change, { signal }), session)
+    }),
+  )
+}

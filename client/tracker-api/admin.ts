@@ -1,0 +1,101 @@
+/** Configuration of the tracker's HTTP API as functions. */
+import type { CodedError } from '../../common/errors.ts'
+import type {
+  ChangeClass,
+  ChangeDevice,
+  ChangeDomain,
+  ChangeHost,
+  ClassInfo,
+  ClusterStatus,
+  CreatedToken,
+  DeviceInfo,
+  DomainInfo,
+  HostInfo,
+  HostKey,
+  NewClass,
+  NewDevice,
+  NewHost,
+  NewToken,
+  Settings,
+  StorageTargets,
+  TokenInfo,
+} from '../../common/protocol.ts'
+import { domainPath, segment, type CallOptions, type ClassRef } from './names.ts'
+import type { TrackerPool } from './pool.ts'
+
+/** What needs a token of scope `admin`, except `targets`. */
+export interface AdminApi {
+  status(options?: CallOptions): Promise<ClusterStatus>
+  listDomains(options?: CallOptions): Promise<DomainInfo[]>
+  createDomain(name: string, options?: CallOptions): Promise<DomainInfo>
+  /** `trashSeconds`: how long deleted files can be had back; 0: not at all. */
+  changeDomain(name: string, change: ChangeDomain, options?: CallOptions): Promise<DomainInfo>
+  deleteDomain(name: string, options?: CallOptions): Promise<void>
+  listClasses(domain: string, options?: CallOptions): Promise<ClassInfo[]>
+  createClass(domain: string, fields: NewClass, options?: CallOptions): Promise<ClassInfo>
+  changeClass(ref: ClassRef, change: ChangeClass, options?: CallOptions): Promise<ClassInfo>
+  deleteClass(ref: ClassRef, options?: CallOptions): Promise<void>
+  listHosts(options?: CallOptions): Promise<HostInfo[]>
+  createHost(fields: NewHost, options?: CallOptions): Promise<HostInfo>
+  changeHost(name: string, change: ChangeHost, options?: CallOptions): Promise<HostInfo>
+  deleteHost(name: string, options?: CallOptions): Promise<void>
+  /** The secret that this host's storage node is started with. */
+  hostKey(name: string, options?: CallOptions): Promise<HostKey>
+  listDevices(options?: CallOptions): Promise<DeviceInfo[]>
+  createDevice(fields: NewDevice, options?: CallOptions): Promise<DeviceInfo>
+  changeDevice(devid: number, change: ChangeDevice, options?: CallOptions): Promise<DeviceInfo>
+  listSettings(options?: CallOptions): Promise<Settings>
+  putSetting(name: string, value: string, options?: CallOptions): Promise<void>
+  deleteSetting(name: string, options?: CallOptions): Promise<void>
+  listTokens(options?: CallOptions): Promise<TokenInfo[]>
+  /** The only answer that ever holds the token's text. */
+  createToken(fields: NewToken, options?: CallOptions): Promise<CreatedToken>
+  deleteToken(id: number, options?: CallOptions): Promise<void>
+  /** Where storage nodes may be read. */
+  targets(options?: CallOptions): Promise<StorageTargets>
+}
+
+/** After a lost answer "no such thing" means that the earlier try removed it. */
+function goneIsDone(refusal: CodedError): void {
+  if (refusal.statusCode !== 404) throw refusal
+}
+
+/** Creates the functions over a pool. */
+export function createAdminApi({ request }: TrackerPool): AdminApi {
+  const classPath = ({ domain, name }: ClassRef): string =>
+    `${domainPath(domain)}/classes/${segment(name)}`
+  const hostPath = (name: string): string => `/v1/hosts/${segment(name)}`
+  const settingPath = (name: string): string => `/v1/settings/${segment(name)}`
+  const remove = (path: string, options?: CallOptions): Promise<void> =>
+    request('DELETE', path, { inDoubt: goneIsDone, ...options })
+
+  return {
+    status: options => request('GET', '/v1/status', options),
+    listDomains: options => request('GET', '/v1/domains', options),
+    createDomain: (name, options) => request('POST', '/v1/domains', { body: { name }, ...options }),
+    changeDomain: (name, body, options) => request('PATCH', domainPath(name), { body, ...options }),
+    deleteDomain: (name, options) => remove(domainPath(name), options),
+    listClasses: (domain, options) => request('GET', `${domainPath(domain)}/classes`, options),
+    createClass: (domain, body, options) =>
+      request('POST', `${domainPath(domain)}/classes`, { body, ...options }),
+    changeClass: (ref, body, options) => request('PATCH', classPath(ref), { body, ...options }),
+    deleteClass: (ref, options) => remove(classPath(ref), options),
+    listHosts: options => request('GET', '/v1/hosts', options),
+    createHost: (body, options) => request('POST', '/v1/hosts', { body, ...options }),
+    changeHost: (name, body, options) => request('PATCH', hostPath(name), { body, ...options }),
+    deleteHost: (name, options) => remove(hostPath(name), options),
+    hostKey: (name, options) => request('GET', `${hostPath(name)}/key`, options),
+    listDevices: options => request('GET', '/v1/devices', options),
+    createDevice: (body, options) => request('POST', '/v1/devices', { body, ...options }),
+    changeDevice: (devid, body, options) =>
+      request('PATCH', `/v1/devices/${devid}`, { body, ...options }),
+    listSettings: options => request('GET', '/v1/settings', options),
+    putSetting: (name, value, options) =>
+      request('PUT', settingPath(name), { body: { value }, ...options }),
+    deleteSetting: (name, options) => remove(settingPath(name), options),
+    listTokens: options => request('GET', '/v1/tokens', options),
+    createToken: (body, options) => request('POST', '/v1/tokens', { body, ...options }),
+    deleteToken: (id, options) => remove(`/v1/tokens/${id}`, options),
+    targets: options => request('GET', '/v1/targets', options),
+  }
+}

@@ -1,0 +1,133 @@
+import { once } from 'node:events'
+import { chmodSync, writeFileSync } from 'node:fs'
+import { createServer, type OutgoingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { Finding } from '../../../client/cli/finding.ts'
+import type { DeviceInfo } from '../../../common/protocol.ts'
+import { startSystem, until } from './omg.ts'
+
+const system = await startSystem(t)
+const { run, json, cwd } = system
+
+/** What doctor finds, whatever its status. */
+async function findings(...args: string[]): Promise<Finding[]> {
+  const { stdout, stderr } = await run(['doctor', '--json', ...args])
+  if (stderr !== '') throw new Error(stderr)
+  return JSON.parse(stdout) as Finding[]
+}
+
+const bad = (all: readonly Finding[]): Finding[] => all.filter(({ level }) => level !== 'ok')
+
+async function serve(t: Test, headers: OutgoingHttpHeaders, status = 200): Promise<string> {
+  const server = createServer((_, reply) => void reply.writeHead(status, headers).end()).listen(
+    0,
+    '127.0.0.1',
+  )
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+}
+
+t.test('a cluster that is well has no problem, and each warning says what to do', async t => {
+  const { status, stdout } = await run(['doctor', '--write', 'photos', '--site', system.reproxy])
+  t.equal(status, 0, stdout)
+  t.match(stdout, /^ok +node1: answers, and flushes what it stores/m)
+  t.match(stdout, /^ok +node1: all of its 2 devices are mounted$/m)
+  t.match(stdout, /^ok +node2: clock agrees/m)
+  t.match(stdout, /^ok +database: /m)
+  t.match(stdout, /^ok +probe: put of 2 flushed copies/m)
+  t.match(stdout, /^ok +site: answers 200 through 1\.1 /m)
+  t.match(stdout, /^WARNING +fsck: never ran\n +-> omg fsck start/m)
+  t.match(stdout, /^0 problems, \d+ warnings?\n$/m)
+  t.notOk(stdout.includes('\u001b'))
+  t.same(await json(['ls', '-r', 'photos:omg-doctor/']), [])
+  for (const { level, advice } of await findings()) t.equal(advice === undefined, level === 'ok')
+})
+
+t.test('a page that no reproxy stands in front of is told', async t => {
+  const leaky = await serve(t, { 'x-reproxy-url': 'http://10.0.0.1/dev1/x' })
+  const bare = await serve(t, {})
+  const broken = await serve(t, { via: '1.1 omg' }, 502)
+  for (const [url, text] of [
+    [leaky, /shows x-reproxy-url to everybody/],
+    [bare, /no reproxy is on the way/],
+    [broken, /answers 502/],
+    ['http://127.0.0.1:1/', /cannot be reached/],
+  ] as const) {
+    const site = (await findings('--site', url)).filter(({ check }) => check === 'site')
+    t.match(site, [{ text }])
+  }
+  t.equal((await run(['doctor', '--site', 'nowhere'])).status, 2)
+})
+
+t.test('rules that cannot be kept, devices that are not there and down ones are told', async t => {
+  await run(['class', 'add', 'photos', 'many', '--mindevcount', '9'])
+  await run(['device', 'add', 'node1', '77'])
+  await run(['host', 'add', 'gone', '--ip', '127.0.0.1', '--port', '1', '--status', 'alive'])
+  await run(['device', 'mark', '2', 'down'])
+  const found = bad(await findings('--write', 'nope'))
+  t.match(
+    found.find(({ check }) => check === 'class photos many'),
+    { level: 'warning', text: /asks for 9 copies .* 3 hosts take files/ },
+  )
+  t.ok(
+    found.some(
+      ({ check, text }) => check === 'node1' && text === 'dev77 should be there and is not',
+    ),
+  )
+  t.ok(found.some(({ check, level }) => check === 'gone' && level === 'problem'))
+  t.match(
+    found.find(({ check }) => check === 'dev2'),
+    { level: 'warning', advice: /omg device mark 2 alive/ },
+  )
+  t.match(
+    found.find(({ check }) => check === 'probe'),
+    { level: 'problem', text: /unreg_domain/ },
+  )
+  const { status, stdout } = await run(['doctor', '--quiet'])
+  t.equal(status, 1)
+  t.notMatch(stdout, /^ok/m)
+  for (const args of [
+    ['class', 'delete', 'photos', 'many'],
+    ['device', 'mark', '77', 'dead', '--yes'],
+    ['host', 'delete', 'gone'],
+    ['device', 'mark', '2', 'alive'],
+  ]) {
+    t.equal((await run(args)).status, 0, args.join(' '))
+  }
+})
+
+t.test('a token that others can read and a tracker that is away are told', async t => {
+  const file = join(cwd, 'token')
+  writeFileSync(file, system.token)
+  chmodSync(file, 0o644)
+  const found = await findings(
+    '--token-file',
+    file,
+    '--trackers',
+    `${system.http},http://127.0.0.1:1`,
+  )
+  t.ok(found.some(({ check, level }) => check === 'token' && level === 'problem'))
+  t.ok(
+    found.some(
+      ({ check, text }) => check === 'http://127.0.0.1:1' && /cannot be reached/.test(text),
+    ),
+  )
+  t.ok(found.some(({ check }) => check === 'node1'))
+})
+
+t.test('a node that has died is told as a problem', async t => {
+  process.kill(system.pids['storage-node3'] ?? 0, 'SIGKILL')
+  await until('the tracker has seen it', async () => {
+    const [devices] = await json<DeviceInfo[]>(['device', 'list'])
+    return devices?.some(({ observed }) => observed === 'unreachable') ?? false
+  })
+  const { status, stdout } = await run(['doctor'])
+  t.equal(status, 1)
+  t.match(stdout, /^PROBLEM +node3: cannot be reached/m)
+})

@@ -1,0 +1,278 @@
+import { once } from 'node:events'
+import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import t from 'tap'
+import Type, { type TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+import { jsonShapes } from '../../../client/cli/json-shapes.ts'
+import type { ClusterStatus, FileInfo } from '../../../common/protocol.ts'
+import type { FsckStatus, RebalanceStatus } from '../../../common/upkeep.ts'
+import { startOmg, startSystem, until } from './omg.ts'
+
+const system = await startSystem(t)
+const { cwd, env, run, json } = system
+
+async function store(key: string, input: string): Promise<void> {
+  const args = ['put', '-', `photos:${key}`, '--durability', 'everywhere']
+  const { status, stderr } = await run(args, { input })
+  if (status !== 0) throw new Error(stderr)
+}
+
+/** Paths of the copies of a content, on disk. */
+const copiesOf = (fid: number): string[] =>
+  readdirSync(system.data, { recursive: true, encoding: 'utf8' })
+    .filter(path => path.endsWith(`${String(fid).padStart(10, '0')}.fid`))
+    .map(path => join(system.data, path))
+
+for (const key of ['a', 'b', 'c']) await store(key, `content ${key}`)
+
+t.test('what is printed with --json has the shape that help tells', async t => {
+  const list = (schema: TSchema): TSchema => Type.Array(schema)
+  const cases: [string[], TSchema][] = [
+    [['status'], jsonShapes.ClusterStatus],
+    [['host', 'list'], list(jsonShapes.HostInfo)],
+    [['device', 'list'], list(jsonShapes.DeviceInfo)],
+    [['domain', 'list'], list(jsonShapes.DomainInfo)],
+    [['class', 'list', 'photos'], list(jsonShapes.ClassInfo)],
+    [['setting', 'list'], jsonShapes.Settings],
+    [['token', 'list'], list(jsonShapes.TokenInfo)],
+    [['node', 'key', 'node1'], jsonShapes.HostKey],
+    [['stat', 'photos:a'], jsonShapes.FileInfo],
+    [['ls', 'photos:a'], jsonShapes.FileInfo],
+    [['fids', '--count', '1'], jsonShapes.FileInfo],
+    [['locate', 'photos:a'], jsonShapes.Located],
+    [['debug', 'photos:a'], jsonShapes.FileTraces],
+    [['set', 'photos:a', '--meta', 'x=y'], jsonShapes.FileInfo],
+    [['fsck', 'status'], jsonShapes.FsckStatus],
+    [['rebalance', 'status'], jsonShapes.RebalanceStatus],
+    [['queue', 'replicate-now'], jsonShapes.Replicated],
+    [['drain', 'list'], jsonShapes.DrainList],
+    [['scrub', 'list'], list(jsonShapes.ScrubInfo)],
+    [['scrub', 'sweeps'], jsonShapes.SweepList],
+    [['audit', '--count', '1'], jsonShapes.AuditTrail.items],
+    [['top', '--count', '1'], jsonShapes.ClusterStatus],
+  ]
+  for (const [args, schema] of cases) {
+    const values = await json(args)
+    t.equal(values.length, 1, `${args.join(' ')} prints one line`)
+    t.ok(Value.Check(schema, values[0]), `${args.join(' ')}: ${JSON.stringify(values[0])}`)
+  }
+})
+
+t.test('why tells in one paragraph what becomes of a file', async t => {
+  const well = await run(['why', 'photos:a'])
+  t.equal(well.status, 0)
+  t.match(
+    well.stdout.replaceAll('\n', ' '),
+    /^photos:a is fid \d+, 9 B, .* all is as it should be\. $/,
+  )
+  for (const line of well.stdout.split('\n')) t.ok(line.length <= 80, line)
+  const [info] = await json<FileInfo>(['stat', 'photos:b'])
+  rmSync(copiesOf(info?.fid ?? 0)[0] ?? '')
+  const [told] = await json<{ well: boolean; good: number; text: string }>(['why', 'photos:b'])
+  t.match(told, { well: false, good: 1, text: /where it is missing.* 1 copy is missing\./ })
+  t.equal((await run(['why', 'photos:nope'])).status, 3)
+})
+
+t.test('debug looks at every copy and tells the bad ones, exit 1', async t => {
+  t.equal((await run(['debug', 'photos:c'])).status, 0)
+  const [info] = await json<FileInfo>(['stat', 'photos:c'])
+  const fid = info?.fid ?? 0
+  writeFileSync(copiesOf(fid)[0] ?? '', 'CONTENT c')
+  const bytes = await run(['debug', '--fid', String(fid)])
+  t.equal(bytes.status, 1)
+  t.match(bytes.stdout, /^dev\d+: wrong bytes$/m)
+  t.match(bytes.stdout, /^dev\d+: good$/m)
+  t.equal((await run(['debug', 'photos:c', '--paths', 'stat'])).status, 0)
+  t.match((await run(['debug', 'photos:c', '--paths', 'print'])).stdout, /^dev\d+: unchecked$/m)
+  t.equal((await run(['debug'])).status, 2)
+  t.equal((await run(['debug', 'photos:c', '--fid', '1'])).status, 2)
+  t.match((await run(['debug', '--fid', '99999'])).stdout, /none has this content/)
+})
+
+t.test('fsck is started, watched, and its log read and emptied', async t => {
+  await run(['fsck', 'reset'])
+  t.equal((await run(['fsck', 'start'])).status, 0)
+  await until('fsck is through', async () => {
+    const [status] = await json<FsckStatus>(['fsck', 'status'])
+    return status?.running === false && (status.events['MISS'] ?? 0) > 0
+  })
+  t.match((await run(['fsck', 'status'])).stdout, /^ {5}Status: \d+ \/ \d+ \(100\.00%\)$/m)
+  const log = await run(['fsck', 'log'])
+  t.match(log.stdout, /^\S+ +MISS +\d+ +dev\d+ {2}a copy was missing$/m)
+  const [entry] = await json(['fsck', 'log'])
+  t.ok(Value.Check(jsonShapes.FsckLog.items, entry))
+
+  const tail = startOmg(['fsck', 'taillog'], { cwd, env })
+  const [first] = (await once(tail.stdout, 'data')) as [Buffer]
+  t.match(first.toString(), 'MISS')
+  tail.kill('SIGINT')
+  t.same(await once(tail, 'exit'), [130, null])
+
+  t.equal((await run(['fsck', 'clearlog'])).status, 2)
+  t.equal((await run(['fsck', 'clearlog', '--dry-run'])).stdout, 'would empty the log of fsck\n')
+  t.not((await run(['fsck', 'log'])).stdout, '')
+  t.equal((await run(['fsck', 'clearlog', '--yes'])).status, 0)
+  t.equal((await run(['fsck', 'log'])).stdout, '')
+  t.equal((await run(['fsck', 'stop'])).status, 0)
+})
+
+t.test('a rebalance has a policy, is tested, started, stopped and forgotten', async t => {
+  const none = await run(['rebalance', 'test'])
+  t.equal(none.status, 1)
+  t.match(none.stderr, /no_rebal_policy: .*omg rebalance policy/)
+  const bad = await run(['rebalance', 'policy', 'bogus=1'])
+  t.match(bad.stderr, /^omg rebalance policy: bad_rebal_pol: /)
+  const [set] = await json<RebalanceStatus>([
+    'rebalance',
+    'policy',
+    'from_devices=1',
+    'limit_by=count',
+    'limit=1',
+  ])
+  t.equal(set?.policy, 'from_devices=1 limit_by=count limit=1')
+  t.match((await run(['rebalance', 'test'])).stdout, /^from +dev1\nto +dev2 /m)
+  t.match(await json(['rebalance', 'start']), [{ running: true }])
+  await until('it is through', async () => {
+    const [status] = await json<RebalanceStatus>(['rebalance', 'status'])
+    return status?.running === false
+  })
+  t.equal((await run(['rebalance', 'reset', '--dry-run'])).status, 0)
+  t.equal((await run(['rebalance', 'reset'])).status, 0)
+  t.match((await run(['rebalance', 'status'])).stdout, /^running +no\npolicy +from_devices=1 /)
+})
+
+t.test('stats counts files by class, copies and device', async t => {
+  const [stats] = await json<{
+    classes: { domain: string; files: number; bytes: number; copies: object }[]
+    devices: { files: number }[]
+  }>(['stats'])
+  t.match(stats?.classes, [{ domain: 'photos', files: 3, bytes: 27, copies: { 2: 3 } }])
+  t.equal(
+    stats?.devices.reduce((sum, { files }) => sum + files, 0),
+    6,
+  )
+  t.match((await run(['stats'])).stdout, /^photos +default +3 +27 B +54 B +2: 3$/m)
+})
+
+t.test('set changes class, type and metadata and nothing else', async t => {
+  await run(['class', 'add', 'photos', 'other'])
+  const [before] = await json<FileInfo>(['stat', 'photos:a'])
+  t.match(await json(['set', 'photos:a', '--class', 'other']), [
+    { class: 'other', fid: before?.fid, metadata: before?.metadata },
+  ])
+  t.match(await json(['set', 'photos:a', '--content-type', 'x/y', '--meta', 'n=1']), [
+    { class: 'other', contentType: 'x/y', metadata: { ...before?.metadata, n: '1' } },
+  ])
+  const [cleared] = await json<FileInfo>(['set', 'photos:a', '--clear-meta', '--content-type', ''])
+  t.same([cleared?.metadata, cleared?.contentType], [{}, undefined])
+  t.equal((await run(['set', 'photos:a'])).status, 2)
+  t.equal((await run(['set', 'photos:a', '--class', 'nope'])).status, 3)
+  t.equal((await run(['set', 'photos:nope', '--class', 'other'])).status, 3)
+})
+
+t.test('a deleted file is in the trash of its domain, and can be had back', async t => {
+  t.match(await json(['domain', 'modify', 'photos', '--trash-seconds', '3600']), [
+    { trashSeconds: 3600 },
+  ])
+  await store('trash/x', 'again')
+  await run(['rm', 'photos:trash/x'])
+  const [entry] = await json(['trash', 'list', 'photos:trash/'])
+  t.ok(Value.Check(jsonShapes.TrashList.items, entry))
+  t.equal((await run(['undelete', 'photos:trash/x'])).status, 0)
+  t.equal((await run(['cat', 'photos:trash/x'])).stdout, 'again')
+  t.equal((await run(['undelete', 'photos:trash/x'])).status === 0, false)
+  await run(['rm', 'photos:trash/x'])
+  t.equal((await run(['trash', 'empty', 'photos:'])).status, 2)
+  t.equal((await run(['trash', 'empty', 'photos:', '--dry-run'])).status, 0)
+  t.match(await json(['trash', 'empty', 'photos:', '--yes']), [{ count: 1 }])
+  t.same(await json(['trash', 'list', 'photos:']), [])
+})
+
+t.test('a device is drained and taken back, and all of it is in the audit', async t => {
+  const [started] = await json<{ devid: number }[]>(['drain', 'start', 'dev2', '--wait'])
+  t.match(started, [{ devid: 2, empty: true }])
+  t.match((await run(['drain', 'list'])).stdout, /^dev2 +node1 +0 .* yes /m)
+  t.equal((await run(['drain', 'stop', '2'])).status, 0)
+  t.equal((await run(['drain', 'start', 'nowhere'])).status, 3)
+  const { stdout } = await run(['audit', '--count', '5'])
+  t.equal(stdout.trimEnd().split('\n').length, 5)
+  t.match(stdout, /drain/)
+  t.equal((await run(['audit', '--before', 'yesterday'])).status, 2)
+})
+
+t.test('a scrub is started for what is named', async t => {
+  const [scrub] = await json<{ id: number }>(['scrub', 'start', '--domain', 'photos'])
+  t.ok(Value.Check(jsonShapes.ScrubInfo, scrub))
+  t.match((await run(['scrub', 'list'])).stdout, /photos/)
+  t.equal((await run(['scrub', 'start', '--class', 'x'])).status, 2)
+  t.equal((await run(['scrub', 'start', '--domain', 'nope'])).status, 3)
+  t.equal((await run(['scrub', 'damage'])).status, 0)
+})
+
+t.test('fids goes by number, as far as it is told', async t => {
+  const all = await json<FileInfo>(['fids'])
+  const fids = all.map(({ fid }) => fid)
+  t.same(
+    fids,
+    fids.toSorted((a, b) => a - b),
+  )
+  const [first = 0] = fids
+  t.same((await json<FileInfo>(['fids', '--from', String(first), '--count', '1'])).length, 1)
+  t.match((await run(['fids'])).stdout, / {2}photos:a$/m)
+})
+
+t.test('top prints a line a round, and Ctrl-C ends it well', async t => {
+  const counted = await run(['top', '--interval', '0.1', '--count', '3'])
+  t.equal(counted.status, 0)
+  t.equal(counted.stdout.trimEnd().split('\n').length, 4)
+  t.notOk(counted.stdout.includes('\u001b'))
+  const child = startOmg(['top', '--interval', '0.1'], { cwd, env })
+  await once(child.stdout, 'data')
+  child.kill('SIGINT')
+  const [stderr, ended] = await Promise.all([text(child.stderr), once(child, 'exit')])
+  t.same([stderr, ended], ['', [0, null]])
+})
+
+t.test('what destroys is only told with --dry-run', async t => {
+  await run(['domain', 'add', 'films'])
+  await run(['class', 'add', 'films', 'web'])
+  await run(['host', 'add', 'spare', '--ip', '127.0.0.1'])
+  await run(['token', 'add', 'spare', '--scope', 'admin'])
+  const cases: [string[], RegExp][] = [
+    [['rm', 'photos:a'], /^would delete photos:a\n$/],
+    [['rm', '-r', 'photos:'], /^would delete photos:a\nwould delete photos:b\n/],
+    [['class', 'delete', 'films', 'web'], /^would delete class web of films\n$/],
+    [['domain', 'delete', 'films'], /^would delete domain films\n$/],
+    [['host', 'delete', 'spare'], /^would delete host spare\n$/],
+    [['host', 'mark', 'node1', 'dead'], /^would give up all copies on node1\n$/],
+    [['device', 'mark', '1', 'dead'], /^would give up all copies on dev1\n$/],
+    [['device', 'mark', '1', 'down'], /^would change dev1\n$/],
+    [['token', 'delete', 'spare'], /^would withdraw token spare\n$/],
+  ]
+  // Its exit status is about the health of the cluster.
+  const statusNow = async (): Promise<ClusterStatus> =>
+    JSON.parse((await run(['status', '--json'])).stdout) as ClusterStatus
+  const before = await statusNow()
+  for (const [args, said] of cases) {
+    const { status, stdout, stderr } = await run([...args, '--dry-run'])
+    t.same([status, stderr], [0, ''], args.join(' '))
+    t.match(stdout, said)
+  }
+  for (const args of [
+    ['rm', 'photos:nope'],
+    ['class', 'delete', 'films', 'nope'],
+    ['domain', 'delete', 'nope'],
+    ['host', 'mark', 'nope', 'down'],
+    ['device', 'mark', '4711', 'dead'],
+    ['token', 'delete', 'nope'],
+  ]) {
+    t.equal((await run([...args, '--dry-run'])).status, 3, args.join(' '))
+  }
+  const after = await statusNow()
+  const states = ({ hosts, devices }: ClusterStatus): string[] =>
+    [...hosts, ...devices].map(({ status }) => status)
+  t.same(states(after), states(before))
+  t.ok(existsSync(copiesOf(1)[0] ?? ''))
+})

@@ -1,0 +1,89 @@
+import { createHash } from 'node:crypto'
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import t from 'tap'
+import { startCuttingRelay, type CuttingRelay } from './cutting-relay.ts'
+import { startStandIn } from './stand-in.ts'
+
+t.setTimeout(300_000)
+
+const mib = 1024 * 1024
+const size = 80 * mib
+
+/** Pieces that differ, of odd length. */
+function* pieces(): Generator<Buffer> {
+  for (let at = 0; at < size;) {
+    const piece = Buffer.alloc(Math.min(777_777, size - at), `${at} `)
+    at += piece.length
+    yield piece
+  }
+}
+
+const digest = createHash('sha256')
+for (const piece of pieces()) digest.update(piece)
+const sha256 = digest.digest('hex')
+
+void t.test('a large stream outlives cut connections, and is hardly sent twice', async t => {
+  const cluster = await startStandIn(t, { hosts: 2 })
+  const relays: CuttingRelay[] = []
+  for (const place of cluster.places) relays.push(await startCuttingRelay(t, place.origin))
+  cluster.places = cluster.places.map((place, i) => ({ ...place, origin: relays[i]!.origin }))
+  let cuts = 0
+  const put = await cluster.client.put('large', Readable.from(pieces()), {
+    size,
+    onProgress({ sent }) {
+      if (sent < (cuts + 1) * 20 * mib || cuts === 3) return
+      relays[cuts % 2]!.cutAfter(mib)
+      cuts++
+    },
+  })
+  t.equal(cuts, 3)
+  t.match(put, { size, sha256, copies: 2 })
+  for (const relay of relays) {
+    t.ok(relay.received() < 1.1 * size, `${relay.received() / size} times its size were sent`)
+  }
+  t.equal(cluster.opened.length, 1)
+  const left = cluster.nodes.flatMap(({ root }, i) =>
+    readdirSync(join(root, `dev${i + 1}`, '.tmp')),
+  )
+  t.same(left, [], 'no part is left')
+})
+
+void t.test('a node that stays away is given up, and the others go on', async t => {
+  const cluster = await startStandIn(t, { hosts: 2 })
+  const relay = await startCuttingRelay(t, cluster.places[0]!.origin)
+  cluster.places = cluster.places.map((place, i) =>
+    i === 0 ? { ...place, origin: relay.origin } : place,
+  )
+  let isCut = false
+  const put = await cluster.client.put('large', Readable.from(pieces()), {
+    size,
+    onProgress({ sent }) {
+      if (isCut || sent < 30 * mib) return
+      isCut = true
+      relay.setOpen(false)
+      relay.cutAfter(1)
+    },
+  })
+  t.same(put.devids, [2])
+  t.equal(put.sha256, sha256)
+  t.equal(cluster.commits.at(-1)?.makeCopies, true, 'the tracker is asked for the other copy')
+})
+
+void t.test('an abort ends a large put, and its requests', async t => {
+  const cluster = await startStandIn(t, { hosts: 2 })
+  const abort = new AbortController()
+  await t.rejects(
+    cluster.client.put('large', Readable.from(pieces()), {
+      size,
+      signal: abort.signal,
+      onProgress: ({ sent }) => {
+        if (sent > 40 * mib) abort.abort(new Error('enough'))
+      },
+    }),
+    { message: 'enough' },
+  )
+  t.equal(cluster.abandoned.length, 1)
+  t.equal(await cluster.client.exists('large'), false)
+})

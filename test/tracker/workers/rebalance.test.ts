@@ -1,0 +1,176 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import t from 'tap'
+import { createClient } from '../../../client/index.ts'
+import { replicaPath } from '../../../common/layout.ts'
+import { startCluster, type Cluster } from '../../helpers/cluster.ts'
+import { until } from '../../helpers/until.ts'
+import { openSql } from '../database.ts'
+import { replicasOf } from '../replicas.ts'
+
+/** Every file is where its row says, as often as its class asks for, and nowhere else. */
+async function intact(cluster: Cluster, keys: readonly string[]): Promise<string[]> {
+  const wrong: string[] = []
+  for (const key of keys) {
+    const { fid, devids } = await cluster.api.stat({ domain: 'test', key })
+    const expected = devids.map(devid => replicaPath({ devid, fid }).slice(1)).sort()
+    const found = await replicasOf(cluster, fid)
+    if (devids.length !== 2 || found.join() !== expected.join()) wrong.push(key)
+    if ((await (await cluster.client.get(key)).text()) !== key) wrong.push(key)
+  }
+  return wrong
+}
+
+const fill = async (cluster: Cluster, count: number): Promise<string[]> => {
+  const keys = Array.from({ length: count }, (_, n) => `file/${n}`)
+  for (const key of keys) await cluster.client.put(key, key, { durability: 'everywhere' })
+  await cluster.settled()
+  return keys
+}
+
+t.test('rebalance empties what its policy names, and gives the device back', async t => {
+  const cluster = await startCluster(t, {
+    hosts: 3,
+    devices: 2,
+    trackers: 2,
+    settings: { delete_grace_seconds: '0', queue_rate_for_rebal: '10' },
+  })
+  const { api } = cluster
+  const sql = await openSql(t, cluster.databaseUrl)
+  const keys = await fill(cluster, 30)
+  const on = async (devid: number): Promise<number> => {
+    const [row] = await sql<{ count: number }>(
+      'select count(*) as count from file where devids @> array[$1::int]',
+      [devid],
+    )
+    return row?.count ?? 0
+  }
+  t.ok((await on(1)) > 0)
+  await api.setRebalancePolicy('from_devices=1 fid_age=old')
+  t.strictSame(await api.testRebalance(), { sources: [1], destinations: [2, 3, 4, 5, 6] })
+  await api.startRebalance()
+  const { progress } = await until('it is over', async () => {
+    const status = await api.rebalanceStatus()
+    return status.running ? undefined : status
+  })
+  t.strictSame(progress?.completed, [1])
+  await until('all moves are done', async () => (await on(1)) === 0)
+  await cluster.settled()
+  t.strictSame(await intact(cluster, keys), [])
+  await until('the device is what it was', async () =>
+    (await api.listDevices()).every(({ status }) => status === 'alive'),
+  )
+})
+
+t.test('a device is emptied on request, and says when it may be pulled', async t => {
+  const cluster = await startCluster(t, {
+    hosts: 3,
+    trackers: 2,
+    settings: { delete_grace_seconds: '0' },
+  })
+  const { api } = cluster
+  const keys = await fill(cluster, 20)
+  const statusOf = async (devid: number) =>
+    (await api.listDevices()).find(device => device.devid === devid)?.status
+
+  await api.changeDevice(3, { status: 'drain' })
+  await cluster.settled()
+  t.strictSame(await api.listDrains(), [], 'the state alone moves nothing')
+  await api.changeDevice(3, { status: 'alive' })
+
+  await api.drainDevice(1)
+  await until('every tracker knows', async () => (await statusOf(1)) === 'drain')
+  const [drain] = await until('it is empty and its last move is done', async () => {
+    const drains = await api.listDrains()
+    return drains[0]?.empty && drains[0].moves === 0 ? drains : undefined
+  })
+  t.match(drain, { devid: 1, host: 'node1', files: 0, bytes: 0, moves: 0, trash: 0 })
+  await cluster.settled()
+  t.strictSame(await intact(cluster, keys), [])
+  t.notOk((await cluster.replicas()).some(path => path.startsWith('dev1/')))
+
+  await api.undrainDevice(1)
+  await until('it is what it was', async () => (await statusOf(1)) === 'alive')
+  t.strictSame(await api.listDrains(), [])
+  await t.rejects(api.undrainDevice(1), { code: 'not_draining' })
+  await t.rejects(api.drainDevice(99), { code: 'no_device' })
+  await api.changeDevice(1, { status: 'down' })
+  await t.rejects(api.drainDevice(1), { code: 'invalid_state' })
+  await api.changeDevice(1, { status: 'alive' })
+
+  await api.drainHost('node2')
+  t.match(await api.listDrains(), [{ devid: 2, host: 'node2' }])
+  await api.changeDevice(2, { status: 'alive' })
+  await until('another status calls it off', async () => (await api.listDrains()).length === 0)
+  await t.rejects(api.undrainHost('node2'), { code: 'not_draining' })
+  await t.rejects(api.drainHost('nobody'), { code: 'host_not_found' })
+})
+
+t.test('trackers share two drains, and one goes on when the other dies', async t => {
+  const cluster = await startCluster(t, {
+    hosts: 4,
+    trackers: 2,
+    settings: { delete_grace_seconds: '0', queue_rate_for_rebal: '5' },
+  })
+  const keys = await fill(cluster, 40)
+  const [one, two] = cluster.trackers.map(tracker => {
+    const client = createClient({
+      trackers: [`http://${tracker.listening()['http']}`],
+      token: cluster.token,
+      domain: 'test',
+    })
+    t.teardown(() => client.close())
+    return client.api
+  })
+  await Promise.all([one?.drainDevice(1), two?.drainDevice(2)])
+  await until('some have moved', async () => {
+    const drains = (await two?.listDrains()) ?? []
+    return drains.length === 2 && drains.reduce((sum, { files }) => sum + files, 0) < 38
+  })
+  await cluster.trackers[0]?.close()
+  // What it had claimed falls due when its lease is over.
+  const sql = await openSql(t, cluster.databaseUrl)
+  for (const queue of ['rebalance_job', 'replicate_job', 'delete_job'])
+    await sql(`update ${queue} set next_try = now()`)
+  await until('both are empty', async () => {
+    const drains = (await two?.listDrains()) ?? []
+    return drains.length === 2 && drains.every(({ empty }) => empty)
+  })
+  await cluster.settled()
+  t.strictSame(await intact(cluster, keys), [])
+})
+
+t.test('where there is no other place a drained device keeps its files, and says why', async t => {
+  const cluster = await startCluster(t, { hosts: 2 })
+  const { api } = cluster
+  const sql = await openSql(t, cluster.databaseUrl)
+  const keys = await fill(cluster, 3)
+  await api.drainDevice(1)
+  const [drain] = await until('a move has failed', async () => {
+    const drains = await api.listDrains()
+    return drains[0]?.lastError === undefined ? undefined : drains
+  })
+  t.match(drain, { devid: 1, files: 3, moves: 3, empty: false, lastError: /takes new files/ })
+  t.strictSame(await intact(cluster, keys), [])
+
+  t.comment('the last good replica stays, whatever the rows say')
+  const { fid } = await api.stat({ domain: 'test', key: keys[0] ?? '' })
+  const node = cluster.nodes[1]
+  await rm(join(node?.root ?? '', replicaPath({ devid: 2, fid })))
+  await api.createClass('test', { name: 'one', mindevcount: 1 })
+  await sql(`update file set class_id = (select id from class where name = 'one') where fid = $1`, [
+    fid,
+  ])
+  await until('the tracker knows the class', async () =>
+    (await api.listClasses('test')).some(({ name }) => name === 'one'),
+  )
+  await sql('update rebalance_job set next_try = now(), last_error = null')
+  await until('it was tried again', async () => {
+    const [row] = await sql<{ last_error: string | null }>(
+      'select last_error from rebalance_job where fid = $1',
+      [fid],
+    )
+    return row?.last_error?.includes('no other replica')
+  })
+  t.equal(await (await cluster.client.get(keys[0] ?? '')).text(), keys[0])
+})

@@ -1,0 +1,94 @@
+import { createServer } from 'node:http'
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import t from 'tap'
+import { createClient } from '../../../client/index.ts'
+import { startCluster } from '../../helpers/cluster.ts'
+import { until } from '../../helpers/until.ts'
+import { openSql } from '../database.ts'
+
+t.test('one tracker looks for all, and another one when it is gone', async t => {
+  const cluster = await startCluster(t, { hosts: 2, trackers: 2 })
+  const sql = await openSql(t, cluster.databaseUrl)
+  const holder = async (): Promise<string | undefined> =>
+    (await sql<{ holder: string }>(`select holder from lease where name = 'monitor'`))[0]?.holder
+  const first = await until('somebody looks', holder)
+  const apis = cluster.trackers.map(tracker => {
+    const trackers = [`http://${tracker.listening()['http']}`]
+    const client = createClient({ trackers, token: cluster.token, domain: 'test' })
+    t.teardown(() => client.close())
+    return client.api
+  })
+  const both = (what: string, observed: string): Promise<unknown> =>
+    until(`both see ${what}`, async () => {
+      const seen = await Promise.all(apis.map(api => api.listDevices()))
+      return seen.every(devices => devices.map(device => device.observed).join() === observed)
+    })
+  await both('all is well', 'writeable,writeable')
+  await cluster.nodes[1]!.close()
+  await both('that a node is away', 'writeable,unreachable')
+  await cluster.nodes[1]!.restart()
+  await both('that it is back', 'writeable,writeable')
+  t.equal(await holder(), first, 'it was the same all the time')
+
+  // Which one that is, nobody is told; the other one goes on in both cases.
+  await cluster.trackers[1]!.close()
+  await sql(`update lease set expires_at = now() where name = 'monitor' and holder = $1`, [first])
+  await cluster.nodes[0]!.close()
+  await until('the first sees that a node is away', async () =>
+    (await apis[0]!.listDevices()).some(({ observed }) => observed === 'unreachable'),
+  )
+})
+
+t.test('a node whose clock is a day off is read last, gets no files, and is reported', async t => {
+  const cluster = await startCluster(t, { hosts: 2 })
+  const real = cluster.nodes[1]!.service.listening()['http']!
+  let ahead = 86_400
+  // What it stands for: the second node with another clock, which also judges signatures by it.
+  const proxy = createServer((request, response) => {
+    void (async () => {
+      const chunks: Buffer[] = []
+      for await (const chunk of request) chunks.push(chunk as Buffer)
+      const answer = await fetch(`http://${real}${request.url}`, {
+        method: request.method ?? 'GET',
+        ...(chunks.length > 0 && { body: Buffer.concat(chunks) }),
+      })
+      const text = Buffer.from(await answer.arrayBuffer())
+      const isUsage = request.url?.includes('/usage?')
+      const told = isUsage
+        ? Buffer.from(
+            text.toString().replace(/^time: (\d+)$/m, (_, at) => `time: ${Number(at) + ahead}`),
+          )
+        : text
+      response.writeHead(answer.status, {
+        'content-length': told.length,
+        ...(answer.headers.get('omg-receipt') && {
+          'omg-receipt': answer.headers.get('omg-receipt')!,
+        }),
+      })
+      response.end(told)
+    })().catch(() => response.destroy())
+  })
+  proxy.listen(0, '127.0.0.1')
+  await once(proxy, 'listening')
+  t.teardown(() => {
+    proxy.closeAllConnections()
+    proxy.close()
+  })
+  const { port } = proxy.address() as AddressInfo
+  await cluster.api.changeHost('node2', { ip: '127.0.0.1', port })
+  const skewed = await until('it is reported', async () =>
+    (await cluster.api.listDevices()).find(({ problem }) => problem?.startsWith('clock_skew')),
+  )
+  t.match(skewed, { devid: 2, observed: 'readable', lost: false })
+  t.match(skewed.problem, /is 86[34]\d\d s ahead$/)
+  const { targets } = await cluster.api.openUpload(
+    { domain: 'test', key: 'key' },
+    { durability: 'fast' },
+  )
+  t.ok(targets.every(({ devid }) => devid === 1))
+  ahead = 0
+  await until('it is well again', async () =>
+    (await cluster.api.listDevices()).every(({ observed }) => observed === 'writeable'),
+  )
+})

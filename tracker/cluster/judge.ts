@@ -1,0 +1,64 @@
+/** How a file's replicas stand to what its class asks for. */
+import { judge, removable, type Situation } from '../policy/replication.ts'
+import { holdsFiles, type Device } from '../policy/device.ts'
+import { parsePolicy, type PolicySpec } from '../policy/spec.ts'
+import type { Verdict } from '../policy/verdict.ts'
+import type { FileRow } from '../store/files.ts'
+import type { Context } from './context.ts'
+import { getClassRow, numberSetting } from './snapshot.ts'
+
+export type Judged = Pick<FileRow, 'domainId' | 'classId' | 'size' | 'devids'>
+
+export interface JudgeOptions {
+  /** Devices that a copy must not go to. */
+  readonly avoid?: ReadonlySet<number>
+  /** Replicas on dead and lost devices count, as MogileFS's fsck has it: it looks there itself. */
+  readonly countDead?: boolean
+}
+
+/** Judges a file's replicas by the policy of its class. */
+export function judgeReplicas(ctx: Brain, file: Judged, options: JudgeOptions = {}): Verdict {
+  const { policy, text } = policyOf(ctx, file)
+  if (!policy) return { kind: 'stuck', why: `unknown policy ${text}` }
+  return judge(policy, situationOf(ctx, file, options))
+}
+
+/** The devices of a file from which a replica may go, each alone, best first. */
+export function spareReplicas(ctx: Brain, file: Judged): Device[] {
+  const { policy } = policyOf(ctx, file)
+  return policy ? removable(policy, situationOf(ctx, file)) : []
+}
+
+type Brain = Pick<Context, 'cluster' | 'random'>
+
+function policyOf(
+  ctx: Brain,
+  file: Judged,
+): { policy: PolicySpec | undefined; text: string | null } {
+  const text = getClassRow(ctx.cluster.snapshot, file)?.replpolicy ?? null
+  return { policy: parsePolicy(text, ctx.cluster.policies), text }
+}
+
+function situationOf(
+  ctx: Brain,
+  file: Judged,
+  { avoid = new Set(), countDead = false }: JudgeOptions = {},
+): Situation {
+  const { cluster, random } = ctx
+  const devices = cluster.devices()
+  return {
+    devices: countDead ? devices.map(device => asHolding(device, file)) : devices,
+    devids: file.devids,
+    mindevcount: getClassRow(cluster.snapshot, file)?.mindevcount ?? 2,
+    size: file.size,
+    reserve: numberSetting(cluster.snapshot, 'min_free_space_mb') * 1024 * 1024,
+    avoid,
+    custom: cluster.policies,
+    random,
+  }
+}
+
+const asHolding = (device: Device, { devids }: Judged): Device =>
+  !holdsFiles(device) && devids.includes(device.devid)
+    ? { ...device, status: 'down', lost: false }
+    : device

@@ -1,0 +1,118 @@
+/**
+ * Takes a replica away from a device: MogileFS's rebalance step. The policy does not see the replica
+ * that is to leave; it goes once the others satisfy it without, and one of them was seen to be good.
+ */
+import type { Logger } from '../../common/log.ts'
+import type { Verdict } from '../policy/verdict.ts'
+import { addReplica, findFileByFid, type FileRow } from '../store/files.ts'
+import { insertDeletion } from '../store/jobs.ts'
+import { dropReplica, findLeaving } from '../store/replicas.ts'
+import type { Context } from './context.ts'
+import { CopyError, copyReplica, readableSources, type Content } from './copy.ts'
+import { seeSize } from './inspect.ts'
+import { judgeReplicas } from './judge.ts'
+
+export interface Moving {
+  readonly fid: number
+  /** The device to leave. */
+  readonly from: number
+  /** Where it may go to; undefined: anywhere. */
+  readonly to: ReadonlySet<number> | undefined
+}
+
+/** `gone`: there is no such replica any more. */
+export type Moved =
+  { readonly kind: 'moved' | 'gone' } | { readonly kind: 'failed'; readonly why: string }
+
+/** Moves one replica. Throws only what is no fault of a device, an outage of the database for one. */
+export async function moveReplica(
+  ctx: Context,
+  { fid, from, to }: Moving,
+  { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
+): Promise<Moved> {
+  const barred = await findLeaving(ctx.db, fid)
+  const outside = to ? ctx.cluster.devices().filter(({ devid }) => !to.has(devid)) : []
+  const avoid = new Set([from, ...barred, ...outside.map(({ devid }) => devid)])
+  const badSources = new Set<number>()
+  let copied: number | undefined
+  let file = await findFileByFid(ctx.db, fid)
+  while (file?.devids.includes(from)) {
+    signal.throwIfAborted()
+    const others = file.devids.filter(devid => devid !== from)
+    const verdict = judgeReplicas(ctx, { ...file, devids: others }, { avoid })
+    if (verdict.kind === 'stuck') return { kind: 'failed', why: verdict.why }
+    if (verdict.kind !== 'copy') return leave(ctx, file, { from, others, copied }, signal)
+    const [target] = verdict.to
+    const [source] = readableSources(ctx, file.devids).filter(({ devid }) => !badSources.has(devid))
+    if (!target || !source) return { kind: 'failed', why: 'no replica can be read now' }
+    if (wouldWorsen(ctx, file, { from, others, verdict })) {
+      return { kind: 'failed', why: 'what is left to choose from is no better place' }
+    }
+    try {
+      const ends = { from: source.devid, to: target.devid, signal }
+      const { sha256 } = await copyReplica(ctx, contentOf(file), ends)
+      const replica = { devid: target.devid, sha256: sha256 ? Buffer.from(sha256, 'hex') : null }
+      const updated = await addReplica(ctx.db, file, replica)
+      if (!updated) {
+        // Gone meanwhile, or filed under another slot: the next try will see.
+        await insertDeletion(ctx.db, file, { devids: [target.devid], seconds: 0 })
+        return { kind: 'failed', why: 'the file has changed meanwhile' }
+      }
+      copied = target.devid
+      file = updated
+    } catch (err) {
+      if (!(err instanceof CopyError)) throw err
+      log.warn({ err, fid, devid: err.devid }, 'copy failed')
+      if (err.end === 'source') badSources.add(err.devid)
+      else avoid.add(err.devid)
+    }
+  }
+  return { kind: 'gone' }
+}
+
+const contentOf = ({ fid, size, sha256, hashtype, checksum }: FileRow): Content => ({
+  fid,
+  size,
+  sha256: sha256?.toString('hex'),
+  ...(checksum && {
+    checksum: { algorithm: hashtype === 2 ? 'sha1' : 'md5', hex: checksum.toString('hex') },
+  }),
+})
+
+/** True when the replicas would lie on fewer hosts afterwards. */
+function wouldWorsen(
+  { cluster }: Pick<Context, 'cluster'>,
+  { devids }: Pick<FileRow, 'devids'>,
+  {
+    from,
+    others,
+    verdict,
+  }: { from: number; others: readonly number[]; verdict: Extract<Verdict, { kind: 'copy' }> },
+): boolean {
+  if (verdict.ideal) return false
+  const hostsOf = (list: readonly number[]): number =>
+    new Set(list.map(devid => cluster.device(devid)?.host.id)).size
+  const target = verdict.to[0]?.devid ?? from
+  return hostsOf([...others, target]) < hostsOf(devids)
+}
+
+/** Drops the replica on `from` once another one was seen to be whole. */
+async function leave(
+  ctx: Context,
+  file: FileRow,
+  { from, others, copied }: { from: number; others: readonly number[]; copied: number | undefined },
+  signal: AbortSignal,
+): Promise<Moved> {
+  const { fid, size } = file
+  const candidates = copied === undefined ? others : [copied]
+  for (const devid of candidates) {
+    const seen = await seeSize(ctx, { fid, devid }, signal)
+    if (seen.kind !== 'there' || seen.size !== size) continue
+    if (await dropReplica(ctx.db, file, { devid: from, verified: devid })) {
+      ctx.wake('delete')
+      return { kind: 'moved' }
+    }
+    return { kind: 'failed', why: 'the file has changed meanwhile' }
+  }
+  return { kind: 'failed', why: 'no other replica can be seen to be whole now' }
+}

@@ -1,0 +1,94 @@
+/**
+ * The statements that every request of a client comes down to. Requests that arrive together share
+ * one of each; see `createBatcher`.
+ */
+import { createBatcher } from './batch.ts'
+import type { Db } from './db.ts'
+import {
+  findContents,
+  findFiles,
+  moveFiles,
+  moveKeys,
+  removalKeys,
+  removeFiles,
+  type FileContent,
+  type FileId,
+  type FileKey,
+  type FileRow,
+  type Move,
+  type Removal,
+} from './files.ts'
+import {
+  commitKeys,
+  commitUploads,
+  findUploads,
+  findOpenUploads,
+  insertUploads,
+  type Commit,
+  type NewUpload,
+  type OpenUpload,
+  type UploadRow,
+} from './uploads.ts'
+
+export interface Names {
+  /** The live file of a key. */
+  findFile(key: FileKey): Promise<FileRow | undefined>
+  /** What readers need of it. */
+  findContent(key: FileKey): Promise<FileContent | undefined>
+  /** See `removeFiles`. */
+  removeFile(removal: Removal): Promise<boolean>
+  /** See `moveFiles`. */
+  moveFile(move: Move): Promise<FileRow | undefined>
+  /** Opens an upload without waiting for the disk: when it ends, or undefined when the domain is gone. */
+  insertUpload(upload: NewUpload): Promise<Date | undefined>
+  findUpload(id: FileId): Promise<UploadRow | undefined>
+  /** An open one, by its fid alone, as the line protocol names it. */
+  findOpenUpload(fid: number): Promise<OpenUpload | undefined>
+  /** Commits an upload, flushed: when, or undefined when it is not open any more. */
+  commitUpload(commit: Commit): Promise<Date | undefined>
+}
+
+/** Most items in one statement; statements of a kind under way at once. */
+const reads = { limit: 200, parallel: 2 }
+const writes = { limit: 100, parallel: 2 }
+
+/** Creates it on two pools: `lazyDb` does not flush its commits. */
+export function createNames(db: Db, lazyDb: Db): Names {
+  return {
+    findFile: createBatcher({
+      ...reads,
+      run: (keys: readonly FileKey[]) => findFiles(db, keys),
+    }),
+    findContent: createBatcher({
+      ...reads,
+      run: (keys: readonly FileKey[]) => findContents(db, keys),
+    }),
+    removeFile: createBatcher({
+      ...writes,
+      keysOf: removalKeys,
+      run: (removals: readonly Removal[]) => removeFiles(db, removals),
+    }),
+    moveFile: createBatcher({
+      ...writes,
+      keysOf: moveKeys,
+      run: (moves: readonly Move[]) => moveFiles(db, moves),
+    }),
+    insertUpload: createBatcher({
+      ...writes,
+      run: (uploads: readonly NewUpload[]) => insertUploads(lazyDb, uploads),
+    }),
+    findUpload: createBatcher({
+      ...reads,
+      run: (ids: readonly FileId[]) => findUploads(db, ids),
+    }),
+    findOpenUpload: createBatcher({
+      ...reads,
+      run: (fids: readonly number[]) => findOpenUploads(db, fids),
+    }),
+    commitUpload: createBatcher({
+      ...writes,
+      keysOf: commitKeys,
+      run: (commits: readonly Commit[]) => commitUploads(db, commits),
+    }),
+  }
+}

@@ -1,0 +1,246 @@
+/** What a file's row says about its replicas, changed in ways that a late or second try cannot spoil. */
+import type { Db } from './db.ts'
+import type { FileId } from './files.ts'
+
+/**
+ * Takes the replica on `devid` out of a file's row and queues its bytes for deletion, in one
+ * statement. False, and nothing is done, unless the row still names it and the one on `verified`,
+ * which the caller has just seen to be good: of two who would each take the copy that the other
+ * relies on, one is refused. With `before` the row has to name exactly those devices.
+ */
+export async function dropReplica(
+  db: Db,
+  { fid, slot }: FileId,
+  {
+    devid,
+    verified,
+    before,
+  }: {
+    readonly devid: number
+    readonly verified: number
+    readonly before?: readonly number[]
+  },
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'replicas.drop',
+    text: `
+      with dropped as (
+        update file set devids = array_remove(devids, $3::int)
+        where fid = $1 and slot = $2 and devids @> array[$3::int, $4::int] and $3::int <> $4::int
+          and ($5::int[] is null or devids = $5)
+        returning fid, slot
+      )
+      insert into delete_job (fid, slot, devids, next_try)
+      select fid, slot, array[$3::int], now() from dropped
+      on conflict (fid, slot) do update set
+        devids = array(
+          select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
+        ),
+        next_try = least(delete_job.next_try, excluded.next_try)`,
+    values: [fid, slot, devid, verified, before ?? null],
+  })
+  return rowCount > 0
+}
+
+/** What is found out about a file's replicas. */
+export interface Correction {
+  /** What the row has to say still, or nothing is changed. */
+  readonly before: readonly number[]
+  readonly devids: readonly number[]
+  /** Digest to store, by the class's hashtype: 1 MD5, 2 SHA-1. */
+  readonly checksum?: { readonly hashtype: number; readonly digest: Buffer } | undefined
+  readonly sha256?: Buffer | undefined
+}
+
+/** Corrects a file's row. False when the replicas are others by now, or the file is gone. */
+export async function correctReplicas(
+  db: Db,
+  { fid, slot }: FileId,
+  { before, devids, checksum, sha256 }: Correction,
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'replicas.correct',
+    text: `
+      update file set
+        devids = $4::int[],
+        hashtype = coalesce($5, hashtype),
+        checksum = coalesce($6, checksum),
+        sha256 = coalesce(sha256, $7)
+      where fid = $1 and slot = $2 and devids = $3::int[]`,
+    values: [
+      fid,
+      slot,
+      before,
+      devids,
+      checksum?.hashtype ?? null,
+      checksum?.digest ?? null,
+      sha256 ?? null,
+    ],
+  })
+  return rowCount > 0
+}
+
+/** Has replication look at files, after `seconds` at the latest. */
+export async function queueReplications(
+  db: Db,
+  files: readonly FileId[],
+  seconds: number,
+): Promise<void> {
+  await db.query({
+    name: 'replicas.queue_replications',
+    text: `
+      insert into replicate_job (fid, slot, next_try)
+      select fid, slot, now() + make_interval(secs => $3)
+      from unnest($1::bigint[], $2::smallint[]) as file (fid, slot)
+      on conflict (fid, slot) do update set
+        next_try = least(replicate_job.next_try, excluded.next_try)`,
+    values: [files.map(({ fid }) => fid), files.map(({ slot }) => slot), seconds],
+  })
+}
+
+/** Devices on which bytes of a content wait for their deletion: no place for a new replica. */
+export async function findLeaving(db: Db, fid: number): Promise<number[]> {
+  const { rows } = await db.query<{ devids: number[] }>({
+    name: 'replicas.find_leaving',
+    text: 'select devids from delete_job where fid = $1',
+    values: [fid],
+  })
+  return rows.flatMap(({ devids }) => devids)
+}
+
+/**
+ * Forgets the replicas on a device that is lost for up to `limit` files, and returns how many. Their
+ * replication is queued by the same statement, so that no crash leaves one with neither.
+ */
+export async function forgetDevice(
+  db: Db,
+  { devid, limit }: { readonly devid: number; readonly limit: number },
+): Promise<number> {
+  const { rows: files } = await db.query<FileId>({
+    name: 'replicas.find_on_device',
+    text: 'select fid, slot from file where devids @> array[$1::int] limit $2',
+    values: [devid, limit],
+  })
+  if (files.length === 0) return 0
+  await db.query({
+    name: 'replicas.forget',
+    text: `
+      with forgotten as (
+        update file set devids = array_remove(devids, $3::int)
+        from unnest($1::bigint[], $2::smallint[]) as lost (fid, slot)
+        where file.fid = lost.fid and file.slot = lost.slot and devids @> array[$3::int]
+        returning file.fid, file.slot
+      )
+      insert into replicate_job (fid, slot, next_try)
+      select fid, slot, now() + interval '1 second' from forgotten
+      on conflict (fid, slot) do update set
+        next_try = least(replicate_job.next_try, excluded.next_try)`,
+    values: [files.map(({ fid }) => fid), files.map(({ slot }) => slot), devid],
+  })
+  return files.length
+}
+
+/** How many replications wait; counts no further than `atMost`. */
+export async function countReplications(db: Db, atMost: number): Promise<number> {
+  const { rows } = await db.query<{ count: number }>({
+    name: 'replicas.count_replications',
+    text: 'select count(*) as count from (select from replicate_job limit $1) as part',
+    values: [atMost],
+  })
+  return rows[0]!.count
+}
+
+/** A file that somebody is to make copies of. */
+export interface ReplicaState extends FileId {
+  domainId: number
+  classId: number
+  size: number
+  devids: number[]
+  sha256: Buffer | null
+  /** Algorithm of `checksum`: 1 MD5, 2 SHA-1. */
+  hashtype: number | null
+  checksum: Buffer | null
+  /** Devices on which bytes of it wait for their deletion: no place for a new replica. */
+  leaving: number[]
+}
+
+/** The live files among contents, each under the slot that is named with it. */
+export async function listReplicaStates(db: Db, ids: readonly FileId[]): Promise<ReplicaState[]> {
+  const { rows } = await db.query<ReplicaState>({
+    name: 'replicas.list_states',
+    text: `
+      select file.fid, file.slot, domain_id as "domainId", class_id as "classId", size, file.devids,
+        sha256, hashtype, checksum, coalesce(delete_job.devids, '{}') as leaving
+      from unnest($1::bigint[], $2::smallint[]) as id (fid, slot)
+      join file on file.fid = id.fid and file.slot = id.slot
+      left join delete_job on delete_job.fid = id.fid and delete_job.slot = id.slot`,
+    values: [ids.map(({ fid }) => fid), ids.map(({ slot }) => slot)],
+  })
+  return rows
+}
+
+/** A copy that was made and verified under the lease of a claimed replication. */
+export interface NewReplica extends FileId {
+  readonly devid: number
+  readonly lease: string
+  readonly sha256: Buffer | null
+  readonly checksum: { readonly hashtype: number; readonly digest: Buffer } | null
+  /** The job is done with it. */
+  readonly last: boolean
+}
+
+/** What two of them in one statement must not have in common. */
+export const replicaKeys = ({ fid }: NewReplica): string[] => [String(fid)]
+
+/**
+ * Puts copies into their files' rows, each with the end of its job where it is the last one. The devices
+ * of each file then; undefined, and nothing is done, where the file is gone or filed elsewhere, the
+ * lease has run out, or bytes on that device wait for their deletion.
+ */
+export async function recordReplicas(
+  db: Db,
+  replicas: readonly NewReplica[],
+): Promise<(number[] | undefined)[]> {
+  const { rows } = await db.query<{ at: number; devids: number[] }>({
+    name: 'replicas.record',
+    text: `
+      with made as (
+        select * from unnest($1::bigint[], $2::smallint[], $3::int[], $4::text[], $5::text[],
+          $6::smallint[], $7::text[], $8::bool[])
+          with ordinality as m (fid, slot, devid, lease, sha256, hashtype, checksum, is_last, at)
+      ), recorded as (
+        update file set
+          devids = case when made.devid = any(file.devids) then file.devids
+            else file.devids || made.devid end,
+          sha256 = coalesce(file.sha256, decode(made.sha256, 'hex')),
+          hashtype = case when file.checksum is null then made.hashtype else file.hashtype end,
+          checksum = coalesce(file.checksum, decode(made.checksum, 'hex'))
+        from made
+        join replicate_job as job on job.fid = made.fid and job.slot = made.slot
+        where file.fid = made.fid and file.slot = made.slot
+          and job.next_try = made.lease::timestamptz and job.next_try > now()
+          and not exists (
+            select from delete_job where delete_job.fid = made.fid and delete_job.slot = made.slot
+              and delete_job.devids @> array[made.devid])
+        returning at, file.fid, file.slot, file.devids
+      ), finished as (
+        delete from replicate_job using made join recorded using (at)
+        where is_last and replicate_job.fid = made.fid and replicate_job.slot = made.slot
+          and next_try = made.lease::timestamptz
+      )
+      select at, devids from recorded`,
+    values: [
+      replicas.map(({ fid }) => fid),
+      replicas.map(({ slot }) => slot),
+      replicas.map(({ devid }) => devid),
+      replicas.map(({ lease }) => lease),
+      replicas.map(({ sha256 }) => sha256?.toString('hex') ?? null),
+      replicas.map(({ checksum }) => checksum?.hashtype ?? null),
+      replicas.map(({ checksum }) => checksum?.digest.toString('hex') ?? null),
+      replicas.map(({ last }) => last),
+    ],
+  })
+  const found: (number[] | undefined)[] = Array.from({ length: replicas.length })
+  for (const { at, devids } of rows) found[at - 1] = devids
+  return found
+}

@@ -1,0 +1,53 @@
+/** Queues files for replication after something about many of them changed, a batch at a time. */
+import type { Context } from '../cluster/context.ts'
+import { holdsFiles } from '../policy/device.ts'
+import { countReplications } from '../store/replicas.ts'
+import {
+  advanceReview,
+  claimReview,
+  lastRound,
+  listReviewed,
+  removeFinishedReviews,
+  restReview,
+} from '../store/reviews.ts'
+import type { Worker } from './loop.ts'
+
+/** Files looked at in one step. */
+const span = 10_000
+/** Files that may wait for replication before the next step, so that new ones come to their turn. */
+const mostWaiting = 10_000
+/** Seconds of one step. */
+const stepSeconds = 30
+/** Seconds that a review is remembered after its end, for the estimate of how long the work takes. */
+const rememberSeconds = 3600
+
+export function createReviewWorker(ctx: Context): Worker {
+  return {
+    name: 'review',
+    restMs: 1_000,
+    async pass() {
+      const review = await claimReview(ctx.db, stepSeconds)
+      if (!review) {
+        await removeFinishedReviews(ctx.db, rememberSeconds)
+        return 0
+      }
+      if ((await countReplications(ctx.db, mostWaiting)) >= mostWaiting) {
+        await restReview(ctx.db, review, 0)
+        return 0
+      }
+      const { files, last } = await listReviewed(ctx.db, review, span)
+      const holding = new Set(
+        ctx.cluster.devices().flatMap(device => (holdsFiles(device) ? [device.devid] : [])),
+      )
+      const counted = files.map(({ fid, slot, devids }) => ({
+        fid,
+        slot,
+        copies: devids.filter(devid => holding.has(devid)).length,
+      }))
+      const chosen = counted.filter(({ copies }) => copies > 1 === (review.round === lastRound))
+      const advanced = await advanceReview(ctx.db, review, { files: chosen, last })
+      if (advanced && chosen.length > 0) ctx.wake('replicate')
+      return advanced ? 1 : 0
+    },
+  }
+}
