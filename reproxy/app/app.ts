@@ -4,6 +4,7 @@
  */
 import type { IncomingMessage } from 'node:http'
 import { ClientGone } from '../front/client-sink.ts'
+import { Cancel } from '../upstream/cancel.ts'
 import { UpstreamError, type Exchange } from '../upstream/exchange.ts'
 import type { Field } from '../http/headers.ts'
 import type { Backend, Backends } from './backends.ts'
@@ -17,7 +18,7 @@ export interface AppRequest {
   readonly fields: readonly Field[]
   readonly body: UploadBody | undefined
   readonly upgrade: boolean
-  readonly signal: AbortSignal
+  readonly cancel: Cancel
 }
 
 export interface UploadBody {
@@ -75,8 +76,8 @@ export function createApp(options: AppOptions): App {
   const { pool, backends, connectTimeoutMs, appTimeoutMs, uploadStallMs } = options
 
   async function send(request: AppRequest, { peer, name }: Backend): Promise<AppAnswer> {
-    const { method, body, upgrade, signal } = request
-    const upstream = { peer, method, head: requestHead(request, name), connectTimeoutMs, signal }
+    const { method, body, upgrade, cancel } = request
+    const upstream = { peer, method, head: requestHead(request, name), connectTimeoutMs, cancel }
     if (mayRepeat(request)) return pool.request(upstream, appTimeoutMs)
 
     const exchange = await pool.open(upstream, {
@@ -86,7 +87,7 @@ export function createApp(options: AppOptions): App {
     })
     if (!body) return { exchange, head: await exchange.head(appTimeoutMs) }
     // The upload goes on behind the answer's back; it fails the request only while there is no answer.
-    const upload = sendBody(body, exchange, uploadStallMs, signal)
+    const upload = sendBody(body, exchange, uploadStallMs, cancel)
     const broken = upload.then(
       () => new Promise<never>(() => {}),
       (err: unknown) => {
@@ -99,11 +100,17 @@ export function createApp(options: AppOptions): App {
   }
 
   /** A place at the server; false when there was none in time. Throws ClientGone. */
-  async function place({ gate }: Backend, signal: AbortSignal): Promise<boolean> {
+  async function place({ gate }: Backend, cancel: Cancel): Promise<boolean> {
     if (gate.tryEnter()) return true
-    const late = AbortSignal.timeout(appTimeoutMs)
-    if (await gate.enter(AbortSignal.any([signal, late]))) return true
-    if (signal.aborted) throw new ClientGone('the client has left')
+    const patience = new Cancel()
+    const onAbort = (): void => patience.abort()
+    const timer = setTimeout(onAbort, appTimeoutMs)
+    cancel.add(onAbort)
+    const entered = !cancel.aborted && (await gate.enter(patience))
+    cancel.remove(onAbort)
+    clearTimeout(timer)
+    if (entered) return true
+    if (cancel.aborted) throw new ClientGone('the client has left')
     return false
   }
 
@@ -113,7 +120,7 @@ export function createApp(options: AppOptions): App {
       let failure: UpstreamError | undefined
       for (const backend of backends.order().slice(0, maxTries)) {
         tried(backend.name)
-        if (!(await place(backend, request.signal))) throw new AppBusy('all servers are busy')
+        if (!(await place(backend, request.cancel))) throw new AppBusy('all servers are busy')
         try {
           const answer = await send(request, backend)
           answer.exchange.onOver(() => backend.gate.leave())
@@ -162,7 +169,7 @@ async function sendBody(
   body: UploadBody,
   exchange: Exchange,
   stallMs: number,
-  signal: AbortSignal,
+  cancel: Cancel,
 ): Promise<void> {
   const { stream, length, begin, count } = body
   begin()
@@ -172,7 +179,7 @@ async function sendBody(
   let waitedMs = 0
   for (;;) {
     const askedAt = performance.now()
-    const next = await nextChunk(chunks, stallMs, signal)
+    const next = await nextChunk(chunks, stallMs, cancel)
     if (next.done) break
     const { value } = next
     count(value.length)
@@ -195,12 +202,12 @@ async function sendBody(
 
 /**
  * The next piece, unless the client pauses for too long or is gone. An answer that came early leaves
- * the rest of the body without anybody who would end it, which is why `signal` has to.
+ * the rest of the body without anybody who would end it, which is why `cancel` has to.
  */
 function nextChunk(
   chunks: AsyncIterator<Buffer>,
   stallMs: number,
-  signal: AbortSignal,
+  cancel: Cancel,
 ): Promise<IteratorResult<Buffer>> {
   return new Promise((resolve, reject) => {
     const broken = (cause?: unknown): void => {
@@ -214,13 +221,13 @@ function nextChunk(
     }, stallMs)
     const settle = (): void => {
       clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
+      cancel.remove(onAbort)
     }
-    signal.addEventListener('abort', onAbort, { once: true })
+    cancel.add(onAbort)
     chunks.next().then(next => {
       settle()
       resolve(next)
     }, broken)
-    if (signal.aborted) onAbort()
+    if (cancel.aborted) onAbort()
   })
 }

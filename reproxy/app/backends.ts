@@ -57,10 +57,10 @@ export class Backends {
   }
 
   /** All of them in the order to try: those that are up first, the least busy before others. */
-  order(): Backend[] {
-    this.#turn = (this.#turn + 1) % Math.max(1, this.#members.length)
+  order(): readonly Backend[] {
+    if (this.#members.length < 2) return this.#members
+    this.#turn = (this.#turn + 1) % this.#members.length
     const turned = [...this.#members.slice(this.#turn), ...this.#members.slice(0, this.#turn)]
-    if (turned.length < 2) return turned
     const load = ({ up, gate }: Backend): number => (up ? 0 : 1e9) + gate.used + gate.waiting
     return turned.sort((a, b) => load(a) - load(b))
   }

@@ -1,7 +1,7 @@
 /** Passes the application's own answer on to the client. */
 import type { ClientSink } from '../front/client-sink.ts'
 import type { Exchange } from '../upstream/exchange.ts'
-import type { ClientRequest } from '../front/front.ts'
+import type { ClientRequest } from '../front/client-request.ts'
 import type { Field } from '../http/headers.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
 import { tunnel } from './tunnel.ts'
@@ -28,21 +28,18 @@ export async function passResponse(
     return sink.end()
   }
   // The head travels with the first piece where that is there already, and does not wait where it is not.
-  const first = exchange.read()
-  const soon = await Promise.race([
-    first.then(
-      () => true,
-      () => true,
-    ),
-    new Promise<boolean>(resolve => setImmediate(resolve, false)),
-  ])
-  if (!soon) {
+  if (!exchange.ready) await new Promise<void>(resolve => setImmediate(resolve))
+  if (!exchange.ready) {
     start()
     sink.flush()
   }
-  let chunk = await first
+  let chunk = await exchange.read()
   if (!sink.started) start()
-  for (; chunk; chunk = await exchange.read()) await sink.write(chunk)
+  for (; chunk; chunk = await exchange.read()) {
+    if (exchange.drained) return sink.end(chunk)
+    const waits = sink.write(chunk)
+    if (waits) await waits
+  }
   await sink.end()
 }
 

@@ -3,7 +3,6 @@
  * whose number belongs to one content for ever. An entry is known by every URL under which it may be
  * had, without their queries, since a signature differs from request to request.
  */
-import { nodeName } from '../nodes/nodes.ts'
 import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
 import { S3Fifo } from './s3-fifo.ts'
@@ -25,15 +24,14 @@ const fidPath = /^(\/dev\d+\/(?:\d+\/)*(\d+)\.fid)(?:\?.*)?$/
 /** Counted for each entry besides its bytes. */
 const overhead = 512
 
-/** The names of one content by its URLs; undefined unless all of them are of the same one. */
-export function contentNames(targets: readonly Target[]): string[] | undefined {
+function contentNames(targets: readonly Target[]): string[] | undefined {
   const names: string[] = []
   let content: string | undefined
   for (const target of targets) {
     const [, path, fid] = fidPath.exec(target.path) ?? []
     if (path === undefined || (content !== undefined && fid !== content)) return undefined
     content = fid
-    names.push(nodeName(target) + path)
+    names.push(target.node + path)
   }
   return names.length > 0 ? names : undefined
 }
@@ -42,6 +40,8 @@ export class BodyCache {
   #options: BodyCacheOptions
   readonly #metrics: Metrics
   readonly #entries: S3Fifo<Entry>
+  /** Of lists that are used again, as those of stored answers are. */
+  readonly #names = new WeakMap<readonly Target[], readonly string[] | undefined>()
   /** The key of the entry behind each name. */
   readonly #keys = new Map<string, string>()
 
@@ -63,6 +63,14 @@ export class BodyCache {
   configure(options: BodyCacheOptions): void {
     this.#options = options
     this.#entries.resize(options.maxBytes)
+  }
+
+  /** The names of one content by its URLs; undefined unless all of them are of the same one. */
+  namesOf(targets: readonly Target[]): readonly string[] | undefined {
+    if (this.#names.has(targets)) return this.#names.get(targets)
+    const names = contentNames(targets)
+    this.#names.set(targets, names)
+    return names
   }
 
   /** The content under any of `names`; one of another length than `size`, where that is known, is not it. */

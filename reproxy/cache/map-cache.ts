@@ -3,14 +3,15 @@
  * asked again meanwhile. Of one URL several variants may live side by side, as the answer's Vary tells.
  */
 import { membersOf, valueOf, valuesOf, type Field } from '../http/headers.ts'
+import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
 import type { CacheFor } from './cache-for.ts'
 
 /** What is kept of an answer. */
 export interface MapEntry {
-  readonly list: string
+  readonly targets: readonly Target[]
   readonly expectedSize: number | undefined
-  /** The fields that the application named. */
+  /** The fields that the application named, without those that are ours. */
   readonly fields: readonly Field[]
   readonly storedAt: number
   readonly expiresAt: number
@@ -28,6 +29,9 @@ export interface MapKey {
   /** Of the request. */
   readonly fields: readonly Field[]
 }
+
+/** Fields that are made anew for each answer. */
+const ours: ReadonlySet<string> = new Set(['age', 'via', 'x-request-id'])
 
 /** Variants of one URL; the oldest goes first. */
 const maxVariants = 32
@@ -77,7 +81,7 @@ export class MapCache {
     request: MapKey,
     { seconds, names }: CacheFor,
     answer: {
-      readonly list: string
+      readonly targets: readonly Target[]
       readonly expectedSize: number | undefined
       readonly response: readonly Field[]
       readonly shown: readonly Field[]
@@ -87,9 +91,11 @@ export class MapCache {
     if (this.#maxEntries === 0 || vary.includes('*')) return
     const now = performance.now()
     const variant: Variant = {
-      list: answer.list,
+      targets: answer.targets,
       expectedSize: answer.expectedSize,
-      fields: answer.shown.filter(([name]) => names.has(name.toLowerCase())),
+      fields: answer.shown.filter(
+        ([name]) => names.has(name.toLowerCase()) && !ours.has(name.toLowerCase()),
+      ),
       storedAt: now,
       expiresAt: now + seconds * 1000,
       chosenBy: vary.map(name => [name, valueOf(request.fields, name)] as const),

@@ -13,6 +13,7 @@ import {
   type RelayOptions,
   type RelayReport,
 } from '../reproxied/replicas.ts'
+import { Cancel } from '../upstream/cancel.ts'
 import type { BodyCache } from './body-cache.ts'
 
 /** A file too large to keep, of which the head has come: one of the requests goes on with it. */
@@ -20,7 +21,7 @@ export interface Handover {
   readonly replicas: Replicas
   readonly first: FirstReplica
   readonly report: RelayReport
-  readonly abort: AbortController
+  readonly abort: Cancel
 }
 
 export type Fetched =
@@ -34,13 +35,13 @@ export interface FetchJob {
   readonly targets: readonly Target[]
   readonly expectedSize: number | undefined
   /** Of the request that waits. */
-  readonly signal: AbortSignal
+  readonly cancel: Cancel
 }
 
 interface Flight {
   readonly key: string
   readonly result: Promise<Fetched>
-  readonly abort: AbortController
+  readonly abort: Cancel
   readonly report: RelayReport
   waiting: number
 }
@@ -48,7 +49,7 @@ interface Flight {
 export interface SharedFetches {
   /**
    * Joins the fetch of this content or begins one; undefined when there is no room for one more. The
-   * one who began it has its `report`. Rejects when the request's signal aborts.
+   * one who began it has its `report`. Rejects when the request is given up.
    */
   join(
     job: FetchJob,
@@ -68,9 +69,9 @@ export function createSharedFetches(
   async function run(
     { names, targets, expectedSize }: FetchJob,
     report: RelayReport,
-    abort: AbortController,
+    abort: Cancel,
   ): Promise<Fetched> {
-    const replicas = new Replicas({ targets, method: 'GET', signal: abort.signal }, report, options)
+    const replicas = new Replicas({ targets, method: 'GET', cancel: abort }, report, options)
     const wanted = { range: undefined, expectedSize }
     const first = await replicas.next('', head => judgeFirst(head, wanted))
     if (!first) return { kind: 'unavailable' }
@@ -103,7 +104,7 @@ export function createSharedFetches(
   }
 
   function begin(job: FetchJob, key: string): Flight {
-    const abort = new AbortController()
+    const abort = new Cancel()
     const report = newRelayReport()
     const result = run(job, report, abort).finally(() => {
       if (flights.get(key)?.abort === abort) flights.delete(key)
@@ -114,13 +115,13 @@ export function createSharedFetches(
     return flight
   }
 
-  async function wait(flight: Flight, signal: AbortSignal): Promise<Fetched> {
+  async function wait(flight: Flight, cancel: Cancel): Promise<Fetched> {
     flight.waiting++
     try {
-      return await untilAborted(flight.result, signal)
+      return await untilAborted(flight.result, cancel)
     } finally {
       flight.waiting--
-      if (flight.waiting === 0 && signal.aborted) {
+      if (flight.waiting === 0 && cancel.aborted) {
         flight.abort.abort()
         // Nobody may join what is being given up.
         if (flights.get(flight.key) === flight) flights.delete(flight.key)
@@ -136,22 +137,22 @@ export function createSharedFetches(
         .find(flight => flight !== undefined)
       if (known) {
         metrics.cache('body', 'coalesced')
-        return { result: wait(known, job.signal), report: known.report, first: false }
+        return { result: wait(known, job.cancel), report: known.report, first: false }
       }
       const { maxBytes, maxFile } = cache.options
       // Bodies on their way count as well as those that are kept.
       if ((flights.size + 1) * maxFile > Math.max(maxBytes, maxFile)) return undefined
       const flight = begin(job, key)
-      return { result: wait(flight, job.signal), report: flight.report, first: true }
+      return { result: wait(flight, job.cancel), report: flight.report, first: true }
     },
   }
 }
 
-function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+function untilAborted<T>(promise: Promise<T>, cancel: Cancel): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(new Error('the client has left'))
-    signal.addEventListener('abort', onAbort, { once: true })
-    if (signal.aborted) onAbort()
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+    cancel.add(onAbort)
+    if (cancel.aborted) onAbort()
+    promise.then(resolve, reject).finally(() => cancel.remove(onAbort))
   })
 }

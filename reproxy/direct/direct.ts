@@ -4,6 +4,7 @@
  */
 import type { DirectConfig } from '../config/schema.ts'
 import type { Field } from '../http/headers.ts'
+import type { Cancel } from '../upstream/cancel.ts'
 import { contentTypeOf } from './content-type.ts'
 import type { FileName, Location, Locator } from './locate.ts'
 import { isSigned } from './signature.ts'
@@ -21,7 +22,7 @@ export type DirectAnswer =
 export interface Direct {
   /** True when this request target belongs to direct mode. */
   covers(target: string): boolean
-  answer(method: string, target: string, signal: AbortSignal): Promise<DirectAnswer>
+  answer(method: string, target: string, cancel: Cancel): Promise<DirectAnswer>
   close(): Promise<void>
 }
 
@@ -38,7 +39,7 @@ export function createDirect(config: DirectConfig, locator: Locator): Direct {
 
   return {
     covers: target => target.startsWith(`${prefix}/`),
-    async answer(method, target, signal) {
+    async answer(method, target, cancel) {
       if (method !== 'GET' && method !== 'HEAD') return refused(405)
       const [path = '', ...rest] = target.split('?')
       const file = parsePath(path.slice(prefix.length))
@@ -48,7 +49,7 @@ export function createDirect(config: DirectConfig, locator: Locator): Direct {
         if (!isSigned(signSecret, sent, Date.now() / 1000)) return refused(403)
       }
       if (!file) return refused(404)
-      const found = await locator.locate(file, signal)
+      const found = await locator.locate(file, cancel.toSignal())
       if (found === 'unknown') return refused(404)
       if (found === 'unavailable' || found.urls.length === 0) return refused(503)
       return {

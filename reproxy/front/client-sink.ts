@@ -12,6 +12,9 @@ export class ClientGone extends Error {
   override readonly name = 'ClientGone'
 }
 
+/** Milliseconds in which a client takes what it was sent before its connection is reset. */
+const resetDelayMs = 50
+
 export interface ResponseStart {
   readonly status: number
   /** The reason phrase; the standard one when undefined. */
@@ -94,44 +97,64 @@ export class ClientSink {
     this.#res.flushHeaders()
   }
 
-  /** Sends a piece of the body; resolves when the next may follow. Throws ClientGone. */
-  async write(chunk: Buffer): Promise<void> {
+  /**
+   * Sends a piece of the body; a promise when the client is to be waited for before the next, which is
+   * not so where the kernel takes it at once. Throws ClientGone.
+   */
+  write(chunk: Buffer): Promise<void> | undefined {
     const res = this.#res
-    if (res.destroyed) throw new ClientGone('the client has left')
+    const { socket } = res
+    if (res.destroyed || !socket) throw new ClientGone('the client has left')
     this.#bytes += chunk.length
-    let wake: (() => void) | undefined
-    let flushed = false
-    const more = res.write(chunk, () => {
-      flushed = true
-      wake?.()
-    })
-    if (more || flushed) return
-    await this.#watched(done => {
-      wake = done
-    })
-    if (res.destroyed) throw new ClientGone('the client has left')
+    // node would hold it back until the next tick; now it is known at once whether it has gone.
+    socket.cork()
+    const more = res.write(chunk)
+    socket.uncork()
+    if (more || socket.writableLength === 0) return undefined
+    return this.#taken()
   }
 
   /** Completes the response; resolves when it has left the process. Throws ClientGone. */
-  async end(lastPiece?: Buffer): Promise<void> {
+  end(lastPiece?: Buffer): Promise<void> | undefined {
     const res = this.#res
-    if (lastPiece && !res.destroyed) this.#bytes += lastPiece.length
-    if (!res.writableFinished && !res.destroyed) {
+    if (!res.destroyed) {
+      if (lastPiece) this.#bytes += lastPiece.length
       res.end(lastPiece)
-      await this.#watched(done => res.once('finish', done))
     }
-    if (!res.writableFinished) throw new ClientGone('the client has left')
+    if (res.writableFinished) return undefined
+    return this.#finished()
   }
 
   /**
    * Breaks the response off so that nobody takes it for whole. Where only the end of the connection
-   * would tell the end of the body, it has to be a reset.
+   * would tell the end of the body, it has to be a reset; and that comes a little later, because
+   * where it arrives together with bytes many clients take it for an ordinary end.
    */
   cut(): void {
-    const { socket } = this.#res
-    const byClose = this.#length === undefined && this.#res.req.httpVersion === '1.0'
-    if (socket && byClose) socket.resetAndDestroy()
-    this.#res.destroy()
+    const res = this.#res
+    const { socket } = res
+    const byClose = this.#length === undefined && res.req.httpVersion === '1.0'
+    if (!socket || !byClose || res.destroyed || this.#bytes === 0) {
+      res.destroy()
+      return
+    }
+    closeGently(socket) // nothing else may be served on it meanwhile
+    setTimeout(() => {
+      socket.resetAndDestroy()
+      res.destroy()
+    }, resetDelayMs)
+  }
+
+  async #taken(): Promise<void> {
+    const res = this.#res
+    await this.#watched(done => res.once('drain', done))
+    if (res.destroyed) throw new ClientGone('the client has left')
+  }
+
+  async #finished(): Promise<void> {
+    const res = this.#res
+    if (!res.destroyed) await this.#watched(done => res.once('finish', done))
+    if (!res.writableFinished) throw new ClientGone('the client has left')
   }
 
   /** Waits until what `arm` prepares, or the client's leaving; cuts a client that takes no byte for too long. */

@@ -5,36 +5,17 @@
  */
 import { createServer, ServerResponse, type IncomingMessage, type Server } from 'node:http'
 import { createServer as createTlsServer, type Server as TlsServer } from 'node:https'
-import type { ListenOptions, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import type { SecureContextOptions } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Address } from '../../common/config.ts'
+import { Cancel } from '../upstream/cancel.ts'
+import { isWebsocket, type ClientRequest, type UpgradeOffer } from './client-request.ts'
+import { createDoor } from './door.ts'
+import { boundAddress, listenOn, type Listen } from './listening.ts'
 import { closeGently, isClosing } from './gentle-close.ts'
 import { rawOwnResponse } from './own-response.ts'
 import { statusOf, type ParserError } from './parser-error.ts'
-
-/** One request as it came from a client. */
-export interface ClientRequest {
-  readonly req: IncomingMessage
-  readonly res: ServerResponse
-  readonly socket: Socket
-  /** Aborts when the client has left or broken its request off. */
-  readonly signal: AbortSignal
-  /** Status of the answer that it gets instead of being served: its Expect is not known. */
-  readonly refusal: 417 | undefined
-  /** The client waits for a 100 before it sends its body. */
-  readonly expectsContinue: boolean
-  /** Set for a websocket handshake. */
-  readonly upgrade: UpgradeOffer | undefined
-}
-
-export interface UpgradeOffer {
-  /** The bytes the client sent behind its handshake; from now on the caller reads the socket. */
-  accept(): Buffer
-}
-
-/** Where to listen: an address, or a socket that was inherited and stays open across restarts. */
-export type Listen = Address | { readonly fd: number }
 
 /** What may change while it serves. */
 export interface FrontTimes {
@@ -88,7 +69,7 @@ interface Line {
 interface Entry {
   readonly req: IncomingMessage
   readonly res: ServerResponse
-  readonly abort: AbortController
+  readonly cancel: Cancel
   served: boolean
   /** Status of the answer, once its body turned out not to be HTTP. */
   broken: number | undefined
@@ -105,7 +86,10 @@ const maxEarlyBytes = 65_536
 export function createFront(options: FrontOptions, handlers: FrontHandlers): Front {
   const lines = new Map<Socket, Line>()
   const shaking = new Set<Socket>()
-  const perAddress = new Map<string, number>()
+  const admit = createDoor({
+    isUnlimited: address => handlers.isUnlimited(address),
+    maxPerAddress: () => times.maxConnectionsPerAddress,
+  })
   let times: FrontTimes = options
   let draining = false
 
@@ -140,20 +124,6 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
     }
   }
 
-  /** Counts the connections of one address; one too many is closed. */
-  function admit(socket: Socket): void {
-    const address = socket.remoteAddress ?? ''
-    if (handlers.isUnlimited(address)) return
-    const count = (perAddress.get(address) ?? 0) + 1
-    perAddress.set(address, count)
-    socket.once('close', () => {
-      const left = (perAddress.get(address) ?? 1) - 1
-      if (left > 0) perAddress.set(address, left)
-      else perAddress.delete(address)
-    })
-    if (count > times.maxConnectionsPerAddress) socket.destroy()
-  }
-
   const lineOf = (socket: Socket): Line => {
     let line = lines.get(socket)
     if (!line) {
@@ -167,9 +137,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
   /** Runs `step` when everything before it on the connection is over, unless that closed it. */
   function enqueue(socket: Socket, step: (line: Line) => Promise<void> | void): void {
     const line = lineOf(socket)
-    line.waiting++
-    if (line.waiting > maxPipelined) socket.pause()
-    line.tail = line.tail.then(async () => {
+    const run = async (): Promise<void> => {
       try {
         if (socket.writable && !isClosing(socket)) await step(line)
       } catch {
@@ -178,7 +146,11 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
       line.waiting--
       if (line.waiting === maxPipelined) socket.resume()
       if (draining && line.waiting === 0) socket.destroySoon()
-    })
+    }
+    line.waiting++
+    if (line.waiting > maxPipelined) socket.pause()
+    // Never at once: node's parser has not come to the end of the request yet.
+    line.tail = line.tail.then(run)
   }
 
   function receive(
@@ -187,11 +159,11 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
     extra: Partial<Pick<ClientRequest, 'refusal' | 'expectsContinue' | 'upgrade'>> = {},
   ): void {
     const { socket } = req
-    const abort = new AbortController()
-    const entry: Entry = { req, res, abort, served: false, broken: undefined }
+    const cancel = new Cancel()
+    const entry: Entry = { req, res, cancel, served: false, broken: undefined }
     res.once('close', () => {
       // After a whole answer to a whole request there is nothing left to stop.
-      if (!res.writableFinished || !req.complete) abort.abort()
+      if (!res.writableFinished || !req.complete) cancel.abort()
     })
     lineOf(socket).newest = entry
     enqueue(socket, async () => {
@@ -204,7 +176,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
         req,
         res,
         socket,
-        signal: abort.signal,
+        cancel,
         refusal: extra.refusal,
         expectsContinue: extra.expectsContinue ?? false,
         upgrade: extra.upgrade,
@@ -243,7 +215,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
       newest.res.detachSocket(socket)
       refuse(socket, status)
     }
-    newest.abort.abort()
+    newest.cancel.abort()
   }
 
   function onUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
@@ -375,33 +347,4 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
       return draining
     },
   }
-}
-
-async function listenOn(server: Server | TlsServer, listen: Listen): Promise<void> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject)
-    server.listen({ ...listen } satisfies ListenOptions & { fd?: number }, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-function boundAddress(server: Server | TlsServer): Address {
-  const bound = server.address()
-  if (!bound || typeof bound === 'string') throw new Error('not listening')
-  return { host: bound.address, port: bound.port }
-}
-
-/** A handshake that is passed on: nothing but websocket, in the only form it has (RFC 6455 §4.1). */
-function isWebsocket(req: IncomingMessage): boolean {
-  const { method, headers, httpVersion } = req
-  const bodyless =
-    headers['transfer-encoding'] === undefined && (headers['content-length'] ?? '0') === '0'
-  return (
-    method === 'GET' &&
-    httpVersion === '1.1' &&
-    headers.upgrade?.toLowerCase() === 'websocket' &&
-    bodyless
-  )
 }

@@ -75,6 +75,11 @@ export function validatorsOf(response: readonly Field[]): Validators {
   }
 }
 
+/** True when a request has a condition or asks for ranges; of all others no field needs to be judged. */
+export function isSelective(request: readonly Field[]): boolean {
+  return request.some(([name]) => /^(?:if-|range$)/i.test(name))
+}
+
 /** What the request's conditions make of a GET or HEAD, in the order of RFC 9110 §13.2.2. */
 export function evaluate(request: readonly Field[], current: Validators): 'proceed' | 304 | 412 {
   const { etag, lastModified } = current

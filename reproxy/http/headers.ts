@@ -24,13 +24,19 @@ export function valuesOf(fields: readonly Field[], name: string): string[] {
 
 /** The lines called `name` (lower case) as one value (RFC 9110 §5.3); undefined when there is none. */
 export function valueOf(fields: readonly Field[], name: string): string | undefined {
-  const values = valuesOf(fields, name)
-  return values.length > 0 ? values.join(', ') : undefined
+  let joined: string | undefined
+  for (const [given, value] of fields) {
+    if (given.length !== name.length || given.toLowerCase() !== name) continue
+    joined = joined === undefined ? value : `${joined}, ${value}`
+  }
+  return joined
 }
 
 /** The non-empty members of a comma-separated list. */
 export function membersOf(fields: readonly Field[], name: string): string[] {
-  return valuesOf(fields, name)
+  const values = valuesOf(fields, name)
+  if (values.length === 0) return values
+  return values
     .flatMap(value => value.split(','))
     .map(member => member.trim())
     .filter(member => member !== '')
@@ -38,7 +44,8 @@ export function membersOf(fields: readonly Field[], name: string): string[] {
 
 /** The members of a comma-separated list whose letter case means nothing, in lower case. */
 export function tokensOf(fields: readonly Field[], name: string): string[] {
-  return membersOf(fields, name).map(member => member.toLowerCase())
+  const members = membersOf(fields, name)
+  return members.length === 0 ? members : members.map(member => member.toLowerCase())
 }
 
 /** Fields of one connection, never of the message (RFC 9110 §7.6.1). */
@@ -85,31 +92,54 @@ const isAlias = (name: string): boolean => {
   return hopByHop.has(plain) || isDirective(plain) || ours.has(plain)
 }
 
-/** What is known of a client's connection when its request is passed on. */
+/** A client's connection. */
 export interface Sender {
   /** Address of the peer. */
   readonly peer: string
   /** True when an address is one of a proxy whose word we take. */
   readonly isTrusted: (address: string) => boolean
-  readonly proto: 'http' | 'https'
 }
 
-export interface ForwardedRequest {
-  readonly fields: Field[]
+/** Who asks. */
+export interface Identity {
+  /** The peer is a proxy whose word we take. */
+  readonly trusted: boolean
+  /** The addresses the request came through; the peer is the last. */
+  readonly hops: readonly string[]
   /** The client behind trusted proxies. */
   readonly realIp: string
   readonly requestId: string
 }
 
+/** Who asks, by the connection and by what trusted proxies say; `ownId` unless one of these gave a number. */
+export function identityOf(
+  received: readonly Field[],
+  { peer, isTrusted }: Sender,
+  ownId: string,
+): Identity {
+  if (!isTrusted(peer)) return { trusted: false, hops: [peer], realIp: peer, requestId: ownId }
+  const kept = withoutNominated(received)
+  const hops = [...membersOf(kept, 'x-forwarded-for'), peer]
+  const givenId = valueOf(kept, 'x-request-id')
+  const requestId = givenId && /^[\x21-\x7e]{1,200}$/.test(givenId) ? givenId : ownId
+  return { trusted: true, hops, realIp: clientAddress(hops, isTrusted), requestId }
+}
+
+/** Without the fields that the sender's `Connection` keeps to that connection. */
+function withoutNominated(received: readonly Field[]): readonly Field[] {
+  const nominated = tokensOf(received, 'connection')
+  if (nominated.length === 0) return received
+  return received.filter(([name]) => !nominated.includes(name.toLowerCase()))
+}
+
 export interface ForwardOptions {
-  readonly sender: Sender
+  readonly identity: Identity
+  readonly proto: 'http' | 'https'
   /** The authority the request was sent to; undefined in HTTP/1.0 without Host. */
   readonly host: string | undefined
   readonly viaName: string
   /** What the application may ask of us. */
   readonly capabilities: string
-  /** Used unless a trusted proxy gave one. */
-  readonly newRequestId: () => string
 }
 
 /**
@@ -118,25 +148,17 @@ export interface ForwardOptions {
  */
 export function forwardedFields(
   received: readonly Field[],
-  { sender, host, viaName, capabilities, newRequestId }: ForwardOptions,
-): ForwardedRequest {
-  const trusted = sender.isTrusted(sender.peer)
-  const nominated = new Set(tokensOf(received, 'connection'))
-  const kept = received.filter(([name]) => !nominated.has(name.toLowerCase()))
+  { identity, proto: ownProto, host, viaName, capabilities }: ForwardOptions,
+): Field[] {
+  const { trusted, hops, realIp, requestId } = identity
+  const kept = withoutNominated(received)
   const passed = kept.filter(([name]) => {
     const lower = name.toLowerCase()
     if (hopByHop.has(lower) || isDirective(lower) || isAlias(lower)) return false
     return !ours.has(lower) || (trusted && (lower === 'forwarded' || lower === 'x-host'))
   })
-
-  const chain = trusted ? membersOf(kept, 'x-forwarded-for') : []
-  const hops = [...chain, sender.peer]
-  const givenId = trusted ? valueOf(kept, 'x-request-id') : undefined
-  const requestId = givenId && /^[\x21-\x7e]{1,200}$/.test(givenId) ? givenId : newRequestId()
-  const realIp = clientAddress(hops, sender.isTrusted)
-  const proto = (trusted && valueOf(kept, 'x-forwarded-proto')) || sender.proto
+  const proto = (trusted && valueOf(kept, 'x-forwarded-proto')) || ownProto
   const forwardedHost = (trusted && valueOf(kept, 'x-forwarded-host')) || host
-
   passed.push(
     ['Via', [...valuesOf(kept, 'via'), `1.1 ${viaName}`].join(', ')],
     ['X-Forwarded-For', hops.join(', ')],
@@ -147,7 +169,7 @@ export function forwardedFields(
   )
   if (forwardedHost !== undefined) passed.push(['X-Forwarded-Host', forwardedHost])
   if (tokensOf(received, 'te').includes('trailers')) passed.push(['TE', 'trailers'])
-  return { fields: passed, realIp, requestId }
+  return passed
 }
 
 /** The rightmost hop that is no trusted proxy; what stands left of it is only its claim. */
@@ -175,20 +197,22 @@ export function responseFields(
   received: readonly Field[],
   { viaName, requestId }: { readonly viaName: string; readonly requestId: string },
 ): Field[] {
-  const nominated = new Set(tokensOf(received, 'connection'))
+  const nominated = tokensOf(received, 'connection')
   const passed = received.filter(([name]) => {
     const lower = name.toLowerCase()
-    if (hopByHop.has(lower) || isDirective(lower) || nominated.has(lower)) return false
+    if (hopByHop.has(lower) || isDirective(lower) || nominated.includes(lower)) return false
     return lower !== 'content-length' && lower !== 'via' && lower !== 'x-request-id'
   })
-  const via = nominated.has('via') ? [] : valuesOf(received, 'via')
+  const via = nominated.includes('via') ? [] : valuesOf(received, 'via')
   passed.push(['Via', [...via, `1.1 ${viaName}`].join(', ')], ['X-Request-Id', requestId])
   return passed
 }
 
 /** `fields` without those called `names` (lower case). */
 export function without(fields: readonly Field[], ...names: readonly string[]): Field[] {
-  return fields.filter(([name]) => !names.includes(name.toLowerCase()))
+  return fields.filter(
+    ([given]) => !names.some(name => name.length === given.length && name === given.toLowerCase()),
+  )
 }
 
 /** `fields` reduced to those called `names` (lower case). */

@@ -55,6 +55,7 @@ type StatusLine = Pick<ResponseHead, 'status' | 'reason'> & { readonly minor: nu
 const maxInterim = 16
 const maxChunkLine = 4096
 const nothing: Buffer = Buffer.alloc(0)
+const headEnd = '\r\n\r\n'
 const LF = 10
 const CR = 13
 
@@ -85,6 +86,13 @@ export class ResponseParser {
         this.#events.data(at === 0 ? chunk : chunk.subarray(at))
         return
       }
+      if (this.#state === 'status' && this.#line.length === 0) {
+        const to = this.#takeHead(chunk, at)
+        if (to > at) {
+          at = to
+          continue
+        }
+      }
       const inBody = this.#state === 'fixed' || this.#state === 'chunk'
       at = inBody ? this.#takeBody(chunk, at) : this.#takeLine(chunk, at)
     }
@@ -109,6 +117,20 @@ export class ResponseParser {
     if (this.#left > 0) return to
     if (this.#state === 'fixed') this.#end(chunk.subarray(to))
     else this.#state = 'chunk-end'
+    return to
+  }
+
+  /** A head that is here as a whole, as nearly all are, is read at one go. Where it ends; `from` when it is not. */
+  #takeHead(chunk: Buffer, from: number): number {
+    const end = chunk.indexOf(headEnd, from)
+    if (end === -1) return from
+    const to = end + headEnd.length
+    this.#headBytes += to - from
+    if (this.#headBytes > this.#options.maxHeadBytes) throw new MalformedResponse('head too long')
+    const [first = '', ...lines] = chunk.toString('latin1', from, end).split('\r\n')
+    this.#statusLine = parseStatusLine(first)
+    for (const line of lines) this.#fields.push(parseField(line))
+    this.#endHead(chunk, to)
     return to
   }
 

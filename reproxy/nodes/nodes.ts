@@ -1,6 +1,7 @@
 /** Requests to storage nodes: only to addresses that are allowed, and to nothing a node points at. */
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import type { Cancel } from '../upstream/cancel.ts'
 import { UpstreamError, type Exchange } from '../upstream/exchange.ts'
 import { Gate } from '../upstream/gate.ts'
 import type { UpstreamPool } from '../upstream/pool.ts'
@@ -14,7 +15,7 @@ export interface NodeRequest {
   readonly method: 'GET' | 'HEAD'
   /** A complete Range field line, or nothing. */
   readonly range: string
-  readonly signal: AbortSignal
+  readonly cancel: Cancel
   /** Called when the request leaves, after it may have waited for others at this node. */
   readonly onTurn: () => void
 }
@@ -54,10 +55,6 @@ export interface NodesOptions {
 /** Nodes that are remembered; with more, those that are at rest are forgotten. */
 const maxStates = 10_000
 
-/** The node of a target, as logs and metrics call it. */
-export const nodeName = ({ host, port }: Target): string =>
-  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
-
 /** Creates the way to the storage nodes. */
 export function createNodes(options: NodesOptions): Nodes {
   const { pool, allowList, trackerTargets, connectTimeoutMs, firstByteTimeoutMs } = options
@@ -66,7 +63,7 @@ export function createNodes(options: NodesOptions): Nodes {
     allowList.allows(target) || trackerTargets.current().allows(target)
 
   function stateOf(target: Target): NodeState {
-    const name = nodeName(target)
+    const name = target.node
     let state = states.get(name)
     if (!state) {
       if (states.size >= maxStates) forgetIdle()
@@ -106,14 +103,14 @@ export function createNodes(options: NodesOptions): Nodes {
       return listed(target)
     },
     order(targets) {
-      const ready = targets.filter(target => states.get(nodeName(target))?.breaker.ready ?? true)
+      const ready = targets.filter(target => states.get(target.node)?.breaker.ready ?? true)
       if (ready.length === targets.length) return ready
       return [...ready, ...targets.filter(target => !ready.includes(target))]
     },
-    async ask({ target, method, range, signal, onTurn }) {
+    async ask({ target, method, range, cancel, onTurn }) {
       const { gate } = stateOf(target)
       const host = target.isAddress ? target.host : await addressOf(target)
-      if (!gate.tryEnter() && !(await gate.enter(signal))) {
+      if (!gate.tryEnter() && !(await gate.enter(cancel))) {
         throw new UpstreamError('aborted', 'given up')
       }
       onTurn()
@@ -122,7 +119,7 @@ export function createNodes(options: NodesOptions): Nodes {
       let answer: { exchange: Exchange; head: ResponseHead }
       try {
         answer = await pool.request(
-          { peer, method, head, connectTimeoutMs, signal },
+          { peer, method, head, connectTimeoutMs, cancel },
           firstByteTimeoutMs,
         )
       } catch (err) {

@@ -5,10 +5,11 @@
  */
 import { request, type Agent } from 'undici'
 import type { Logger } from '../../common/log.ts'
+import type { ReplicaReport } from '../../common/upkeep.ts'
 import type { Target } from './targets.ts'
 
-/** What is wrong: it is not there, is of another length, of other content, or breaks off. */
-export type ReplicaProblem = 'missing' | 'size' | 'digest' | 'short'
+/** What is wrong with one. */
+export type ReplicaProblem = ReplicaReport['problem']
 
 export interface ReplicaReports {
   /** Returns at once; never throws. The same replica is reported once in a while only. */
@@ -42,7 +43,7 @@ export function createReplicaReports(options: ReplicaReportOptions): ReplicaRepo
   const reported = new Map<string, number>()
   let underWay = 0
 
-  async function deliver(report: object): Promise<void> {
+  async function deliver(report: ReplicaReport): Promise<void> {
     for (const tracker of trackers) {
       try {
         const { statusCode, body } = await request(`${tracker}/v1/reports/replica`, {

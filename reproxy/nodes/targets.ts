@@ -13,6 +13,8 @@ export interface Target {
   readonly host: string
   readonly isAddress: boolean
   readonly port: number
+  /** The node, as logs and metrics call it: HOST:PORT. */
+  readonly node: string
   /** Host and port as they stand in the URL: what goes into the node's Host field. */
   readonly authority: string
   /** Path and query, verbatim. The query may hold a signature: it is never logged. */
@@ -43,7 +45,8 @@ export function parseTarget(text: string): Target | undefined {
   const host = parseHost(hostText)
   const port = Number(portText)
   if (!host || port < 1 || port > 65535) return undefined
-  return { ...host, port, authority, path }
+  const node = host.host.includes(':') ? `[${host.host}]:${port}` : `${host.host}:${port}`
+  return { ...host, port, node, authority, path }
 }
 
 /** The usable URLs of a list, in its order; blanks of any number stand between them. */

@@ -69,6 +69,9 @@ export interface AccessLogOptions {
   readonly format: 'json' | 'combined'
 }
 
+/** Milliseconds in which lines are gathered: a write for each would cost more than the line. */
+const gatherMs = 50
+
 /** Opens the log. Throws when its file cannot be written. */
 export function openAccessLog({ path, format }: AccessLogOptions, log: Logger): AccessLog {
   if (path === 'stdout' && format === 'json') {
@@ -80,15 +83,28 @@ export function openAccessLog({ path, format }: AccessLogOptions, log: Logger): 
   }
   const file = pino.destination({ dest: path === 'stdout' ? 1 : path, append: true, sync: false })
   file.on('error', (err: Error) => log.error({ err }, 'cannot write the access log'))
+  let lines = ''
+  let timer: NodeJS.Timeout | undefined
+  const flush = (): void => {
+    clearTimeout(timer)
+    timer = undefined
+    if (lines !== '') file.write(lines)
+    lines = ''
+  }
   return {
     write(record, end) {
       const line = format === 'json' ? JSON.stringify(jsonLine(record, end)) : combined(record, end)
-      file.write(`${line}\n`)
+      lines += `${line}\n`
+      timer ??= setTimeout(flush, gatherMs)
     },
     reopen() {
+      flush()
       if (path !== 'stdout') file.reopen()
     },
-    close: () => file.end(),
+    close() {
+      flush()
+      file.end()
+    },
   }
 }
 

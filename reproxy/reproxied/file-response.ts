@@ -2,14 +2,15 @@
  * The answer made of two: status and header fields are the application's, the bytes are a replica's,
  * or those of a copy in memory or of a file of this machine.
  */
-import { contentNames, type BodyCache } from '../cache/body-cache.ts'
+import type { BodyCache } from '../cache/body-cache.ts'
 import type { Handover, SharedFetches } from '../cache/shared-fetch.ts'
 import { ClientGone, type ClientSink } from '../front/client-sink.ts'
-import { evaluate, rangeApplies, validatorsOf } from '../http/conditions.ts'
+import { evaluate, isSelective, rangeApplies, validatorsOf } from '../http/conditions.ts'
 import { only, valueOf, without, type Field } from '../http/headers.ts'
 import { formatContentRange, parseRange, type RangeSpec } from '../http/range.ts'
 import type { Target } from '../nodes/targets.ts'
 import type { AccessRecord } from '../operation/access-log.ts'
+import type { Cancel } from '../upstream/cancel.ts'
 import { fileInMemory, serveKnown } from './known-file.ts'
 import { openLocal } from './local-file.ts'
 import { relay, relayFrom, type FileStart, type RelayJob, type RelayResult } from './relay.ts'
@@ -34,7 +35,7 @@ export interface FileJob {
   readonly shown: readonly Field[]
   readonly sink: ClientSink
   readonly record: AccessRecord
-  readonly signal: AbortSignal
+  readonly cancel: Cancel
 }
 
 export interface FileServices {
@@ -59,6 +60,8 @@ const notModifiedFields: ReadonlySet<string> = new Set([
   'x-request-id',
 ])
 
+const noValidators = validatorsOf([])
+
 /** Application statuses that mean "here it is"; with any other the file is the body of that answer. */
 const plainStatuses: ReadonlySet<number> = new Set([200, 204, 206])
 
@@ -72,8 +75,9 @@ export async function serveFile(
 ): Promise<RelayResult | 404 | 412> {
   const { request, method, source, shown, sink } = job
   const plain = plainStatuses.has(job.status)
-  const validators = validatorsOf(shown)
-  if (plain && (method === 'GET' || method === 'HEAD')) {
+  const selective = plain && isSelective(request)
+  const validators = selective ? validatorsOf(shown) : noValidators
+  if (selective && (method === 'GET' || method === 'HEAD')) {
     const verdict = evaluate(request, validators)
     if (verdict === 412) return 412
     if (verdict === 304) {
@@ -82,7 +86,7 @@ export async function serveFile(
       return 'done'
     }
   }
-  const mayRange = plain && method === 'GET' && rangeApplies(request, validators)
+  const mayRange = selective && method === 'GET' && rangeApplies(request, validators)
   const relayJob: RelayJob = {
     method: method === 'HEAD' ? 'HEAD' : 'GET',
     specs: mayRange ? rangesOf(request, services.maxRanges) : undefined,
@@ -119,19 +123,20 @@ async function serveLocal(
 
 async function serveTargets(
   targets: readonly Target[],
-  { expectedSize, record, signal }: FileJob,
+  { expectedSize, record, cancel }: FileJob,
   relayJob: RelayJob,
   services: FileServices,
 ): Promise<RelayResult> {
   const { bodies, fetches, relay: options } = services
   const { metrics, nodes } = options
   const fromReplicas = (): Promise<RelayResult> => {
-    const job = { targets, method: relayJob.method, signal }
+    const job = { targets, method: relayJob.method, cancel }
     return relay(relayJob, new Replicas(job, record.relay, options))
   }
-  const cached = bodies.options.maxBytes > 0 && contentNames(targets)
+  const cached = bodies.options.maxBytes > 0 && bodies.namesOf(targets)
   // Only under names that may be asked for, or a list could name what it may not have.
-  const names = cached && contentNames(targets.filter(target => nodes.listed(target)))
+  const listed = targets.filter(target => nodes.listed(target))
+  const names = cached && (listed.length === targets.length ? cached : bodies.namesOf(listed))
   if (!names) return fromReplicas()
   const body = bodies.get(names, expectedSize)
   if (body) {
@@ -143,13 +148,13 @@ async function serveTargets(
   const small = (expectedSize ?? 0) <= bodies.options.maxFile
   const joined =
     small && relayJob.method === 'GET' && !relayJob.specs
-      ? fetches.join({ names, targets, expectedSize, signal })
+      ? fetches.join({ names, targets, expectedSize, cancel })
       : undefined
   if (!joined) return fromReplicas()
 
   if (!joined.first && record.cache === 'none') record.cache = 'coalesced'
   const fetched = await joined.result.catch((err: unknown) => {
-    if (signal.aborted) throw new ClientGone('the client has left', { cause: err })
+    if (cancel.aborted) throw new ClientGone('the client has left', { cause: err })
     throw err
   })
   if (joined.first) Object.assign(record.relay, joined.report)
@@ -162,7 +167,7 @@ async function serveTargets(
     case 'large': {
       const handover = fetched.take()
       if (!handover) return fromReplicas()
-      return relayHandover(handover, relayJob, signal, joined.first ? undefined : record)
+      return relayHandover(handover, relayJob, cancel, joined.first ? undefined : record)
     }
   }
 }
@@ -171,16 +176,16 @@ async function serveTargets(
 async function relayHandover(
   { replicas, first, report, abort }: Handover,
   job: RelayJob,
-  signal: AbortSignal,
+  cancel: Cancel,
   record: AccessRecord | undefined,
 ): Promise<RelayResult> {
   const onAbort = (): void => abort.abort()
-  signal.addEventListener('abort', onAbort, { once: true })
-  if (signal.aborted) onAbort()
+  cancel.add(onAbort)
+  if (cancel.aborted) onAbort()
   try {
     return await relayFrom(job, replicas, first)
   } finally {
-    signal.removeEventListener('abort', onAbort)
+    cancel.remove(onAbort)
     if (record) Object.assign(record.relay, report)
   }
 }

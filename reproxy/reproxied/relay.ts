@@ -105,9 +105,14 @@ async function sendBody(
   if (size === undefined) return relayToEnd(sink, replicas, exchange, piece)
   const span = answer.kind === 'part' ? answer : { first: 0, last: size - 1 }
   const missing = { first: span.first, last: span.last, size }
-  const write = (chunk: Buffer): Promise<void> | undefined => sink.write(chunk)
+  // The last piece ends the response: where it is the only one, head and body leave together.
+  let left = missing.last - missing.first + 1
+  const write = (chunk: Buffer): Promise<void> | undefined => {
+    left -= chunk.length
+    return left === 0 ? sink.end(chunk) : sink.write(chunk)
+  }
   if (!(await copySpan(replicas, { ...first, skip: 0 }, missing, write))) return 'cut'
-  await sink.end()
+  if (size === 0) await sink.end()
   return 'done'
 }
 
@@ -168,7 +173,8 @@ export async function copySpan(
       skip -= from
       if (to > from) {
         missing.first += to - from
-        await write(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+        const waits = write(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+        if (waits) await waits
       }
       if (missing.first > missing.last) break
     }

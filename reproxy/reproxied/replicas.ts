@@ -4,11 +4,12 @@
  */
 import { ClientGone } from '../front/client-sink.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
-import { nodeName, type Nodes, type NodeState } from '../nodes/nodes.ts'
+import type { Nodes, NodeState } from '../nodes/nodes.ts'
 import type { ReplicaProblem, ReplicaReports } from '../nodes/reports.ts'
 import type { RetryBudget } from '../nodes/retry-budget.ts'
 import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
+import { Cancel } from '../upstream/cancel.ts'
 import { UpstreamError, type Exchange } from '../upstream/exchange.ts'
 
 /** One request to a node, as the log tells it. */
@@ -50,7 +51,7 @@ export interface RelayOptions {
 export interface ReplicaJob {
   readonly targets: readonly Target[]
   readonly method: 'GET' | 'HEAD'
-  readonly signal: AbortSignal
+  readonly cancel: Cancel
 }
 
 /** A replica that answered as it should; the rest of its body is still to be read. */
@@ -72,7 +73,7 @@ type Outcome<Answer> =
 /** An attempt under way. */
 interface Try<Answer> {
   readonly target: Target
-  readonly abort: AbortController
+  readonly abort: Cancel
   readonly hedge: boolean
   /** Resolves when the request has left. */
   readonly sent: Promise<void>
@@ -145,7 +146,7 @@ export class Replicas {
           return this.#take(finished, outcome)
         }
         finished.refund()
-        if (this.#job.signal.aborted) throw new ClientGone('the client has left')
+        if (this.#job.cancel.aborted) throw new ClientGone('the client has left')
         if (outcome.kind === 'denied') continue
         if (finished.hedge) metrics.hedge('failed')
         // Beside one that is slow the next is asked at once, as it would be without it.
@@ -165,7 +166,7 @@ export class Replicas {
       return chunk
     } catch (err) {
       if (!(err instanceof UpstreamError)) throw err
-      if (this.#job.signal.aborted) throw new ClientGone('the client has left', { cause: err })
+      if (this.#job.cancel.aborted) throw new ClientGone('the client has left', { cause: err })
       this.#spoil(err.kind)
       return 'failed'
     }
@@ -213,7 +214,7 @@ export class Replicas {
       if (held) budget.giveBack()
       held = false
     }
-    const abort = new AbortController()
+    const abort = new Cancel()
     let onTurn = (): void => {}
     const sent = new Promise<void>(resolve => {
       onTurn = resolve
@@ -238,10 +239,10 @@ export class Replicas {
       judge,
       onTurn,
       abort,
-    }: { range: string; judge: Judge<Answer>; onTurn: () => void; abort: AbortController },
+    }: { range: string; judge: Judge<Answer>; onTurn: () => void; abort: Cancel },
   ): Promise<Outcome<Answer>> {
     const { nodes, metrics, reports } = this.#options
-    const { method, signal } = this.#job
+    const { method, cancel } = this.#job
     if (!nodes.listed(target) && !(await nodes.allowed(target))) {
       this.#attempts--
       metrics.denied.inc()
@@ -256,12 +257,12 @@ export class Replicas {
       return attempt
     }
     const onAbort = (): void => abort.abort()
-    signal.addEventListener('abort', onAbort, { once: true })
+    cancel.add(onAbort)
     breaker.begin()
     try {
-      const ask = { target, method, range, signal: abort.signal, onTurn }
+      const ask = { target, method, range, cancel: abort, onTurn }
       const { exchange, head } = await nodes.ask(ask)
-      exchange.onOver(() => signal.removeEventListener('abort', onAbort))
+      exchange.onOver(() => cancel.remove(onAbort))
       const answer = judge(head)
       if (answer.kind !== 'failed') {
         const replica = { exchange, head, answer: answer as Good<Answer> }
@@ -278,9 +279,9 @@ export class Replicas {
       else if (head.status < 500) this.#asked.push(target)
       return { kind: 'failed', phase: 'head' }
     } catch (err) {
-      signal.removeEventListener('abort', onAbort)
+      cancel.remove(onAbort)
       if (!(err instanceof UpstreamError)) throw err
-      const cancelled = abort.signal.aborted
+      const cancelled = abort.aborted
       note(cancelled ? 'cancelled' : err.kind)
       if (cancelled) breaker.gaveUp()
       else breaker.failed()
@@ -318,7 +319,7 @@ export class Replicas {
   ): Replica<Good<Answer>> {
     const node = this.#options.nodes.stateOf(target)
     this.#current = { target, node, attempt, progress: false }
-    this.#report.node = nodeName(target)
+    this.#report.node = target.node
     const current = this.#current
     replica.exchange.onOver(() => {
       refund()

@@ -1,7 +1,7 @@
 /** The life of one request: counted, checked, answered, and written down, however it ends. */
 import type { Logger } from '../../common/log.ts'
 import { ClientGone } from '../front/client-sink.ts'
-import type { ClientRequest } from '../front/front.ts'
+import type { ClientRequest } from '../front/client-request.ts'
 import { sendOwn } from '../front/own-response.ts'
 import { checkRequest } from '../front/request-check.ts'
 import { hasPassed, valueOf, type Field } from '../http/headers.ts'
@@ -59,7 +59,7 @@ export function createHandler(options: HandlerOptions): Handler {
     if (!answer && !(err instanceof ClientGone)) {
       log.error({ err, reqId: record.reqId }, 'request failed')
     }
-    if (client.signal.aborted || err instanceof ClientGone) {
+    if (client.cancel.aborted || err instanceof ClientGone) {
       record.aborted = 'client'
       sink.cut()
       return
@@ -80,7 +80,7 @@ export function createHandler(options: HandlerOptions): Handler {
       return inflight
     },
     async serve(client) {
-      const { req, res, signal } = client
+      const { req, res, cancel } = client
       const site = options.site()
       const context = beginContext(client, {
         stallMs: site.config.clientStallTimeoutMs,
@@ -96,7 +96,7 @@ export function createHandler(options: HandlerOptions): Handler {
       } finally {
         inflight--
         release()
-        if (signal.aborted && !sink.complete) record.aborted ||= 'client'
+        if (cancel.aborted && !sink.complete) record.aborted ||= 'client'
         // A body that nobody read holds up the connection.
         if (!req.complete) req.resume()
       }

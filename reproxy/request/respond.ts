@@ -9,11 +9,13 @@ import type { MapEntry, MapKey } from '../cache/map-cache.ts'
 import { plainAddress } from '../config/addresses.ts'
 import {
   forwardedFields,
+  identityOf,
   responseFields,
   valueOf,
   valuesOf,
   without,
   type Field,
+  type Identity,
 } from '../http/headers.ts'
 import type { GoodRequest } from '../front/request-check.ts'
 import { parseTargets } from '../nodes/targets.ts'
@@ -21,7 +23,7 @@ import { directiveOf } from '../reproxied/directive.ts'
 import { serveFile, type FileJob } from '../reproxied/file-response.ts'
 import type { RelayResult } from '../reproxied/relay.ts'
 import { UpstreamError } from '../upstream/exchange.ts'
-import type { ClientRequest } from '../front/front.ts'
+import type { ClientRequest } from '../front/client-request.ts'
 import { OwnAnswer, type Context } from './context.ts'
 import type { Site } from './site.ts'
 
@@ -38,7 +40,7 @@ const safeMethods: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'TRA
 /** Answers a request whose head is good. Throws OwnAnswer, UpstreamError, ClientGone and others. */
 export async function respond(context: Context, request: GoodRequest, site: Site): Promise<void> {
   const { method, fields, record, client } = context
-  const forwarded = forward(context, request, site)
+  const identity = identify(context, site)
   const { host, target } = request
   if (site.direct?.covers(target)) return respondDirect(context, target, site)
 
@@ -55,6 +57,7 @@ export async function respond(context: Context, request: GoodRequest, site: Site
   }
   const app = site.appFor(host)
   if (!app) throw new OwnAnswer(404)
+  const forwarded = forward(context, identity, request, site)
   const answer = await ask(context, app, forwarded)
   if (!safeMethods.has(method) && answer.head.status < 400) site.maps.purge({ host, target })
   for (const path of valuesOf(answer.head.fields, 'x-reproxy-purge')) {
@@ -67,25 +70,27 @@ export async function respond(context: Context, request: GoodRequest, site: Site
   return answerWith(context, answer, { site, forwarded, mapKey })
 }
 
-/** Fields for the application, and what they tell about the client. */
-function forward(context: Context, { host, target }: GoodRequest, site: Site): Forwarded {
-  const { client, method, fields, record } = context
-  const { socket } = client
-  const peer = plainAddress(socket.remoteAddress ?? '')
-  const proto = 'encrypted' in socket ? 'https' : 'http'
-  const { isTrusted, viaName, capabilities } = site
-  const forwarded = forwardedFields(fields, {
-    sender: { peer, isTrusted, proto },
-    host,
-    viaName,
-    capabilities,
-    newRequestId: () => context.requestId,
-  })
-  context.requestId = forwarded.requestId
-  record.reqId = forwarded.requestId
-  record.client = forwarded.realIp
+/** Notes who asks, and under which number. */
+function identify(context: Context, { isTrusted }: Site): Identity {
+  const { client, fields, record } = context
+  const peer = plainAddress(client.socket.remoteAddress ?? '')
+  const identity = identityOf(fields, { peer, isTrusted }, context.requestId)
+  context.requestId = identity.requestId
+  record.reqId = identity.requestId
+  record.client = identity.realIp
+  return identity
+}
+
+function forward(
+  { client, method, fields }: Context,
+  identity: Identity,
+  { host, target }: GoodRequest,
+  { viaName, capabilities }: Site,
+): Forwarded {
+  const proto = 'encrypted' in client.socket ? 'https' : 'http'
+  const forwarded = forwardedFields(fields, { identity, proto, host, viaName, capabilities })
   const hops = method === 'OPTIONS' ? valueOf(fields, 'max-forwards') : undefined
-  return { target, host, fields: countDown(forwarded.fields, hops) }
+  return { target, host, fields: countDown(forwarded, hops) }
 }
 
 /** Takes one off Max-Forwards (RFC 9110 §7.6.2). */
@@ -103,7 +108,7 @@ async function ask(context: Context, app: App, forwarded: Forwarded): Promise<Ap
       method,
       body: bodyOf(client, bytes => (context.bytesIn += bytes)),
       upgrade: client.upgrade !== undefined,
-      signal: client.signal,
+      cancel: client.cancel,
     },
     name => (record.app = name),
   )
@@ -155,10 +160,10 @@ async function answerWith(
   }
   const { list } = directive
   const cacheFor = mapKey && (status === 200 || status === 204) && cacheForOf(head.fields)
-  if (mapKey && cacheFor) {
-    site.maps.store(mapKey, cacheFor, { list, expectedSize, response: head.fields, shown })
-  }
   const targets = parseTargets(list)
+  if (mapKey && cacheFor) {
+    site.maps.store(mapKey, cacheFor, { targets, expectedSize, response: head.fields, shown })
+  }
   return finish(await serve(context, { ...file, source: { kind: 'urls', targets } }, site))
 }
 
@@ -167,13 +172,13 @@ async function respondFromMap(context: Context, entry: MapEntry, site: Site): Pr
   const { requestId } = context
   const age = Math.floor((performance.now() - entry.storedAt) / 1000)
   const shown: Field[] = [
-    ...without(entry.fields, 'age', 'via', 'x-request-id'),
+    ...entry.fields,
     ['Age', String(age)],
     ['Via', `1.1 ${site.viaName}`],
     ['X-Request-Id', requestId],
   ]
-  const source = { kind: 'urls', targets: parseTargets(entry.list) } as const
-  const { expectedSize } = entry
+  const { expectedSize, targets } = entry
+  const source = { kind: 'urls', targets } as const
   const file = { source, expectedSize, status: 200, reason: undefined, shown }
   const served = await serve(context, file, site)
   if (served === 'unavailable') return false
@@ -194,7 +199,7 @@ function mayUseMap({ method, fields, client }: Context): boolean {
 async function respondDirect(context: Context, target: string, site: Site): Promise<void> {
   const { method, requestId, client, record } = context
   record.reproxy = 'direct'
-  const answer = await site.direct?.answer(method, target, client.signal)
+  const answer = await site.direct?.answer(method, target, client.cancel)
   if (!answer || answer.kind === 'refused') {
     const status = answer?.status ?? 404
     const extra: Field[] = status === 405 ? [['Allow', 'GET, HEAD']] : []
@@ -217,7 +222,7 @@ const serve = (
   file: Pick<FileJob, 'source' | 'expectedSize' | 'status' | 'reason' | 'shown'>,
   site: Site,
 ): ReturnType<typeof serveFile> =>
-  serveFile({ ...file, request: fields, method, sink, record, signal: client.signal }, site.files)
+  serveFile({ ...file, request: fields, method, sink, record, cancel: client.cancel }, site.files)
 
 function finish(served: RelayResult | 404 | 412): void {
   if (served === 'unavailable') throw new OwnAnswer(503)

@@ -1,9 +1,10 @@
 /**
  * One request to a peer and its response, on a connection that is lent for as long as it takes. The
- * body is pulled: the socket is read ahead by at most `bufferBytes`, then left to the kernel, so a
- * slow reader slows the sender down.
+ * body is pulled: a piece that nobody has taken yet keeps the socket from being read, so a slow
+ * reader slows the sender down.
  */
 import type { Socket } from 'node:net'
+import type { Cancel } from './cancel.ts'
 import { ResponseParser, type ParserOptions, type ResponseHead } from '../http/response-parser.ts'
 
 export type UpstreamFailure =
@@ -38,7 +39,7 @@ export interface ExchangeOptions extends ParserOptions {
   readonly reused: boolean
   readonly bufferBytes: number
   /** Ends the exchange and its connection. */
-  readonly signal: AbortSignal
+  readonly cancel: Cancel
   /** The head alone is the whole request. */
   readonly bodyless: boolean
 }
@@ -47,6 +48,9 @@ export interface ExchangeOptions extends ParserOptions {
 const discardBytes = 65_536
 const discardMs = 2_000
 
+/** So much is enough to keep a fast reader busy; a slow one costs no more than it must. */
+const aheadBytes = 32_768
+
 export class Exchange {
   readonly reused: boolean
   readonly #lender: Lender
@@ -54,6 +58,7 @@ export class Exchange {
   readonly #parser: ResponseParser
   #chunks: Buffer[] = []
   #queued = 0
+  #paused = false
   #head: ResponseHead | undefined
   #failure: UpstreamError | undefined
   #ended = false
@@ -82,7 +87,7 @@ export class Exchange {
       },
       options,
     )
-    options.signal.addEventListener('abort', this.#onAbort, { once: true })
+    options.cancel.add(this.#onAbort)
   }
 
   /** The peer has sent at least one byte, so the request may have had an effect. */
@@ -95,8 +100,19 @@ export class Exchange {
     return this.#ended
   }
 
+  /** `read` has something to tell at once. */
+  get ready(): boolean {
+    return this.#chunks.length > 0 || this.#ended || this.#failure !== undefined
+  }
+
+  /** The whole body has been read. */
+  get drained(): boolean {
+    return this.#ended && this.#chunks.length === 0
+  }
+
   // --- called by the connection
 
+  /** Takes the next bytes; `chunk` may be overwritten after the call. */
   receive(chunk: Buffer): void {
     this.#answered = true
     if (this.#failure) return
@@ -168,11 +184,14 @@ export class Exchange {
       const chunk = this.#chunks.shift()
       if (chunk) {
         this.#queued -= chunk.length
-        if (this.#queued === 0 && !this.#ended) this.#lender.socket.resume()
         return chunk
       }
       if (this.#failure) throw this.#failure
       if (this.#ended) return undefined
+      if (this.#paused) {
+        this.#paused = false
+        this.#lender.socket.resume()
+      }
       await this.#change(timeoutMs)
     }
   }
@@ -215,15 +234,18 @@ export class Exchange {
       if (this.#queued > discardBytes) this.destroy()
       return
     }
-    this.#chunks.push(chunk)
-    if (this.#queued >= this.#options.bufferBytes) this.#lender.socket.pause()
+    this.#chunks.push(Buffer.from(chunk))
+    if (this.#queued >= Math.min(aheadBytes, this.#options.bufferBytes)) {
+      this.#paused = true
+      this.#lender.socket.pause()
+    }
     this.#wake?.()
   }
 
   #end(rest: Buffer): void {
     this.#ended = true
     this.#settle()
-    if (this.#head?.status === 101) this.#rest = rest
+    if (this.#head?.status === 101) this.#rest = Buffer.from(rest)
     else {
       // Bytes behind the response belong to nobody: the connection cannot be told from a forged one.
       const reusable = this.#head?.keepAlive === true && this.#head.framing.kind !== 'close'
@@ -242,7 +264,7 @@ export class Exchange {
 
   #settle(): void {
     clearTimeout(this.#patience)
-    this.#options.signal.removeEventListener('abort', this.#onAbort)
+    this.#options.cancel.remove(this.#onAbort)
     for (const done of this.#onOver.splice(0)) done()
   }
 

@@ -1,3 +1,5 @@
+import type { Cancel } from './cancel.ts'
+
 /** Lets so many through at a time; the others wait in the order they came. */
 export class Gate {
   readonly #limit: number
@@ -25,9 +27,9 @@ export class Gate {
     return true
   }
 
-  /** Resolves true once inside, false when `signal` aborted before. Whoever is inside must `leave`. */
-  async enter(signal: AbortSignal): Promise<boolean> {
-    if (signal.aborted) return false
+  /** Resolves true once inside, false when `cancel` aborted before. Whoever is inside must `leave`. */
+  async enter(cancel: Cancel): Promise<boolean> {
+    if (cancel.aborted) return false
     if (this.tryEnter()) return true
     return new Promise(resolve => {
       const onAbort = (): void => {
@@ -35,11 +37,11 @@ export class Gate {
         resolve(false)
       }
       const onTurn = (): void => {
-        signal.removeEventListener('abort', onAbort)
+        cancel.remove(onAbort)
         resolve(true)
       }
       this.#waiting.add(onTurn)
-      signal.addEventListener('abort', onAbort, { once: true })
+      cancel.add(onAbort)
     })
   }
 

@@ -1,5 +1,6 @@
 /** Connections to applications and storage nodes, kept open between requests. */
 import { connect, type Socket } from 'node:net'
+import type { Cancel } from './cancel.ts'
 import { Exchange, UpstreamError, type Lender } from './exchange.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
 
@@ -14,7 +15,7 @@ export interface UpstreamRequest {
   /** Request line and fields with the empty line, in latin1. */
   readonly head: string
   readonly connectTimeoutMs: number
-  readonly signal: AbortSignal
+  readonly cancel: Cancel
 }
 
 export interface OpenOptions {
@@ -36,8 +37,14 @@ const idleMs = 30_000
 /** Waiting connections per peer; more are closed. */
 const maxIdle = 256
 
+/** Bytes that are taken from the kernel at one go. */
+const readBytes = 65_536
+
 export class UpstreamPool {
   readonly #options: PoolOptions
+  /** All connections read into this one: what comes is used up, or copied, before the next read. */
+  readonly #buffer = Buffer.allocUnsafeSlow(readBytes)
+  readonly #sweep = setInterval(() => this.#closeIdle(), idleMs / 4).unref()
   readonly #idle = new Map<string, Connection[]>()
   readonly #open = new Set<Connection>()
 
@@ -70,25 +77,26 @@ export class UpstreamPool {
     request: UpstreamRequest,
     { fresh = false, withBody = false, upgrade = false }: OpenOptions = {},
   ): Promise<Exchange> {
-    const { peer, method, head, signal } = request
+    const { peer, method, head, cancel } = request
     const pooled = fresh ? undefined : this.#take(keyOf(peer))
-    const connection = pooled ?? (await this.#connect(request))
+    const connection = pooled ?? (await this.#connect(request, upgrade))
     const exchange = new Exchange(connection, {
       method,
       upgrade,
-      signal,
+      cancel,
       reused: pooled !== undefined,
       bodyless: !withBody,
       ...this.#options,
     })
     connection.lend(exchange)
-    if (signal.aborted) exchange.destroy()
+    if (cancel.aborted) exchange.destroy()
     connection.socket.write(head, 'latin1')
     return exchange
   }
 
   /** Closes every connection. */
   close(): void {
+    clearInterval(this.#sweep)
     for (const connection of this.#open) connection.socket.destroy()
   }
 
@@ -100,8 +108,28 @@ export class UpstreamPool {
     return undefined
   }
 
-  async #connect({ peer, connectTimeoutMs, signal }: UpstreamRequest): Promise<Connection> {
-    const socket = await dial(peer, connectTimeoutMs, signal)
+  #closeIdle(): void {
+    const since = performance.now() - idleMs
+    for (const connection of this.#open) {
+      if (connection.idleSince < since) connection.socket.destroy()
+    }
+  }
+
+  async #connect(
+    { peer, connectTimeoutMs, cancel }: UpstreamRequest,
+    upgrade: boolean,
+  ): Promise<Connection> {
+    let receive = (_chunk: Buffer): void => {}
+    const onread = {
+      buffer: this.#buffer,
+      callback: (size: number) => {
+        receive(this.#buffer.subarray(0, size))
+        return true
+      },
+    }
+    // After an upgrade the socket is read as a stream, which `onread` would keep it from being.
+    const socket = connect({ ...peer, noDelay: true, ...(upgrade ? {} : { onread }) })
+    await connected(socket, connectTimeoutMs, cancel)
     const key = keyOf(peer)
     const connection: Connection = new Connection(socket, {
       idle: () => {
@@ -118,6 +146,8 @@ export class UpstreamPool {
         if (waiting?.length === 0) this.#idle.delete(key)
       },
     })
+    receive = chunk => connection.receive(chunk)
+    if (upgrade) socket.on('data', receive)
     this.#open.add(connection)
     return connection
   }
@@ -125,13 +155,13 @@ export class UpstreamPool {
 
 const keyOf = ({ host, port }: Peer): string => `${host} ${port}`
 
-async function dial({ host, port }: Peer, timeoutMs: number, signal: AbortSignal): Promise<Socket> {
-  const socket = connect({ host, port, noDelay: true })
+/** Throws UpstreamError unless the socket gets its connection in time. */
+async function connected(socket: Socket, timeoutMs: number, cancel: Cancel): Promise<void> {
   socket.on('error', () => {}) // told by 'close' as well; without a listener it would end the process
-  return new Promise((resolve, reject) => {
+  return new Promise<void>((resolve, reject) => {
     const settle = (): void => {
       clearTimeout(timer)
-      signal.removeEventListener('abort', onAbort)
+      cancel.remove(onAbort)
       socket.off('connect', onConnect).off('error', onError)
     }
     const fail = (error: UpstreamError): void => {
@@ -144,15 +174,15 @@ async function dial({ host, port }: Peer, timeoutMs: number, signal: AbortSignal
       fail(new UpstreamError('connect', 'no connection', { cause }))
     const onConnect = (): void => {
       settle()
-      resolve(socket)
+      resolve()
     }
     const timer = setTimeout(
       () => fail(new UpstreamError('connect', 'no connection in time')),
       timeoutMs,
     )
-    signal.addEventListener('abort', onAbort, { once: true })
+    cancel.add(onAbort)
     socket.on('connect', onConnect).on('error', onError)
-    if (signal.aborted) onAbort()
+    if (cancel.aborted) onAbort()
   })
 }
 
@@ -160,12 +190,11 @@ async function dial({ host, port }: Peer, timeoutMs: number, signal: AbortSignal
 class Connection implements Lender {
   readonly socket: Socket
   readonly #events: { idle(): void; gone(): void }
+  /** Since when it waits for its next request (performance.now()); Infinity while it does not. */
+  idleSince = Infinity
   #exchange: Exchange | undefined
+  #detached = false
   #error: Error | undefined
-  readonly #onData = (chunk: Buffer): void => {
-    if (this.#exchange) this.#exchange.receive(chunk)
-    else this.socket.destroy()
-  }
   readonly #onEnd = (): void => {
     if (this.#exchange) this.#exchange.receiveEnd()
     else this.socket.destroy()
@@ -177,20 +206,22 @@ class Connection implements Lender {
     this.#exchange?.closed(this.#error)
     this.#events.gone()
   }
-  readonly #onIdle = (): void => {
-    this.socket.destroy()
-  }
 
   constructor(socket: Socket, events: { idle(): void; gone(): void }) {
     this.socket = socket
     this.#events = events
-    socket.on('data', this.#onData).on('end', this.#onEnd)
-    socket.on('error', this.#onError).on('close', this.#onClose).on('timeout', this.#onIdle)
+    socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose)
+  }
+
+  /** `chunk` may be overwritten after the call. */
+  receive(chunk: Buffer): void {
+    if (this.#exchange) this.#exchange.receive(chunk)
+    else if (!this.#detached) this.socket.destroy()
   }
 
   lend(exchange: Exchange): void {
     this.#exchange = exchange
-    this.socket.setTimeout(0)
+    this.idleSince = Infinity
   }
 
   release(reusable: boolean): void {
@@ -199,16 +230,17 @@ class Connection implements Lender {
       this.socket.destroy()
       return
     }
-    this.socket.setTimeout(idleMs)
+    this.idleSince = performance.now()
     this.socket.resume() // else the peer's closing would go unnoticed
     this.#events.idle()
   }
 
   detach(): void {
-    this.socket.setTimeout(0)
+    this.#detached = true
+    this.#exchange = undefined
     this.socket.pause()
-    this.socket.off('data', this.#onData).off('end', this.#onEnd)
-    this.socket.off('error', this.#onError).off('close', this.#onClose).off('timeout', this.#onIdle)
+    this.socket.removeAllListeners('data')
+    this.socket.off('end', this.#onEnd).off('error', this.#onError).off('close', this.#onClose)
     this.#events.gone()
   }
 }

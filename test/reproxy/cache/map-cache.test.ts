@@ -2,8 +2,10 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { cacheForOf } from '../../../reproxy/cache/cache-for.ts'
 import {
+  client,
   fetchRaw,
   fileNode,
+  fileProxy,
   httpPeer,
   rawPeer,
   startProxy,
@@ -146,4 +148,19 @@ t.test('when all kept locations fail the application is asked again', async t =>
   t.equal((await fetchRaw(t, proxy.port)).body.toString(), 'new')
   t.equal((await fetchRaw(t, proxy.port)).body.toString(), 'new')
   t.equal(count, 2)
+})
+
+t.test('what is served from memory alone keeps the connection', async t => {
+  const node = await fileNode(t, 'file bytes')
+  const proxy = await fileProxy(t, node.url('/dev1/0/000/000/0000000007.fid'), {
+    ports: [node.port],
+    fields: { 'X-Reproxy-Cache-For': '60' },
+  })
+  const raw = client(t, proxy.port)
+  for (let i = 0; i < 5; i++) {
+    const got = await raw.send('GET / HTTP/1.1\r\nHost: a\r\n\r\n').response()
+    t.match([got.status, got.body.toString()], [200, 'file bytes'])
+    t.equal(got.field('connection'), 'keep-alive')
+  }
+  t.equal(node.requests.length, 1)
 })
