@@ -17,11 +17,12 @@ export const getBenchmarks: Benchmark<Bench>[] = [64, 64 * 1024].map(kib => ({
   concurrency: kib > 1024 ? 2 : 16,
   against: 'node:http piping the file, undici',
   async prepare({ system, dir, atEnd }) {
+    const { client } = await system()
     const size = kib * 1024
     const body = Buffer.alloc(size, 'omgfiles')
     const path = join(dir, `served-${kib}`)
     await writeFile(path, body)
-    await system.client.put(`get/${kib}`, body)
+    await client.put(`get/${kib}`, body)
     const server = createServer((_req, res) => {
       createReadStream(path).pipe(res)
     }).listen(0, '127.0.0.1')
@@ -38,7 +39,7 @@ export const getBenchmarks: Benchmark<Bench>[] = [64, 64 * 1024].map(kib => ({
       return bytes / megabyte
     }
     return {
-      subject: async () => drain((await system.client.get(`get/${kib}`)).body),
+      subject: async () => drain((await client.get(`get/${kib}`)).body),
       baseline: async () => drain((await request(url)).body),
     }
   },

@@ -19,8 +19,9 @@ export const lookupBenchmarks: Benchmark<Bench>[] = [
     concurrency,
     against,
     async prepare(bench) {
+      const { ready } = await bench.system()
       const wires = await Promise.all(
-        Array.from({ length: concurrency }, () => connectWire(bench.system.ready.wire)),
+        Array.from({ length: concurrency }, () => connectWire(ready.wire)),
       )
       bench.atEnd(async () => wires.forEach(wire => wire.close()))
       return withFiles(bench, async () => {
@@ -37,16 +38,18 @@ export const lookupBenchmarks: Benchmark<Bench>[] = [
     unit,
     concurrency,
     against,
-    prepare: bench =>
-      withFiles(bench, async () => {
-        await bench.system.client.locate(randomKey())
+    async prepare(bench) {
+      const { client } = await bench.system()
+      return withFiles(bench, async () => {
+        await client.locate(randomKey())
         return 1
-      }),
+      })
+    },
   },
 ]
 
 async function withFiles(bench: Bench, subject: Work): Promise<Pair> {
-  const { client } = bench.system
+  const { client } = await bench.system()
   if (!(await client.exists(keyOf(files - 1)))) {
     for (let i = 0; i < files; i += 20) {
       await Promise.all(Array.from({ length: 20 }, (_, j) => client.put(keyOf(i + j), 'x')))

@@ -10,11 +10,16 @@ import { parseArgs } from 'node:util'
 import { createLogger } from '../../common/log.ts'
 import { startPostgres } from '../../deploy/postgres.ts'
 import { until } from '../helpers/until.ts'
-import { startUp } from '../helpers/up.ts'
+import { startUp, type System } from '../helpers/up.ts'
 import { getBenchmarks } from './gets.ts'
 import { compare, formatRow } from './harness.ts'
 import { lookupBenchmarks } from './lookups.ts'
+import { nodeBenchmarks } from './nodes.ts'
 import { putBenchmarks } from './puts.ts'
+import { reproxyBenchmarks } from './reproxy.ts'
+import { replicationBenchmarks } from './replication.ts'
+import type { Bench } from './system.ts'
+import { commandBenchmarks } from './tracker/commands.ts'
 
 const { values, positionals } = parseArgs({
   options: {
@@ -35,24 +40,34 @@ try {
   const log = createLogger('bench', { level: 'error', fd: 2 })
   const postgres = await startPostgres({ dir: join(dir, 'postgres'), log })
   atEnd(() => postgres.close())
-  const system = await startUp(
-    { teardown: close => atEnd(async () => close()) },
-    {
-      data: join(dir, 'system'),
-      args: ['--separate', '--log-level', 'error', '--database-url', postgres.url],
+  let starting: Promise<System> | undefined
+  const bench: Bench = {
+    system() {
+      starting ??= startUp(
+        { teardown: close => atEnd(async () => close()) },
+        {
+          data: join(dir, 'system'),
+          args: ['--separate', '--log-level', 'error', '--database-url', postgres.url],
+        },
+      )
+      return starting
     },
-  )
-  const bench = { system, databaseUrl: postgres.url, dir, atEnd }
-  const chosen = [...lookupBenchmarks, ...putBenchmarks, ...getBenchmarks].filter(({ name }) =>
-    positionals.every(word => name.includes(word)),
-  )
+    databaseUrl: postgres.url,
+    dir,
+    atEnd,
+  }
+  const chosen = [
+    ...lookupBenchmarks,
+    ...commandBenchmarks,
+    ...putBenchmarks,
+    ...getBenchmarks,
+    ...nodeBenchmarks,
+    ...reproxyBenchmarks,
+  ].filter(({ name }) => positionals.every(word => name.includes(word)))
   console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim()})`)
   for (const benchmark of chosen) {
     const pair = await benchmark.prepare(bench)
-    await until('the queues are empty', async () => {
-      const { queues } = await system.client.api.status()
-      return queues.replicate.waiting + queues.delete.waiting === 0
-    })
+    await starting?.then(queuesAreEmpty)
     const outcome = await compare(pair, {
       concurrency: benchmark.concurrency,
       rounds: Number(values.rounds),
@@ -60,6 +75,20 @@ try {
     })
     console.log(formatRow(benchmark, outcome))
   }
+  const timed = replicationBenchmarks.filter(({ name }) =>
+    positionals.every(word => name.includes(word)),
+  )
+  for (const benchmark of timed) {
+    await starting?.then(queuesAreEmpty)
+    console.log(formatRow(benchmark, await benchmark.time(bench, Number(values.rounds))))
+  }
 } finally {
   for (const close of closing) await close()
+}
+
+async function queuesAreEmpty({ client }: System): Promise<void> {
+  await until('the queues are empty', async () => {
+    const { queues } = await client.api.status()
+    return queues.replicate.waiting + queues.delete.waiting === 0
+  })
 }

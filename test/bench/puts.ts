@@ -11,12 +11,13 @@ export const putBenchmarks: Benchmark<Bench>[] = [4, 1024].map(kib => ({
   concurrency: 16,
   against: 'two files written, flushed, renamed',
   async prepare({ system, dir }) {
+    const { client } = await system()
     const bare = join(dir, `bare-${kib}`)
     await mkdir(bare)
     const body = Buffer.alloc(kib * 1024, 'omgfiles')
     return {
       async subject() {
-        await system.client.put(`put/${randomUUID()}`, body)
+        await client.put(`put/${randomUUID()}`, body)
         return 1
       },
       async baseline() {
@@ -27,7 +28,8 @@ export const putBenchmarks: Benchmark<Bench>[] = [4, 1024].map(kib => ({
   },
 }))
 
-async function writeFlushed(dir: string, body: Buffer): Promise<void> {
+/** Writes one file as a careful program does: beside its name, flushed, renamed, flushed again. */
+export async function writeFlushed(dir: string, body: Buffer): Promise<void> {
   const name = join(dir, randomUUID())
   const file = await open(`${name}.tmp`, 'wx')
   await file.writeFile(body)

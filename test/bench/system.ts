@@ -2,7 +2,8 @@ import type { System } from '../helpers/up.ts'
 
 /** What the benchmarks run against. */
 export interface Bench {
-  readonly system: System
+  /** The whole system with the photo application, each daemon a process; started when first asked for. */
+  readonly system: () => Promise<System>
   readonly databaseUrl: string
   /** A directory on the same disk as the system's data. */
   readonly dir: string
