@@ -1,64 +1,105 @@
-/** HEAD, which every close of an upload asks for: without the stream and timers of a whole request. */
-import type { Dispatcher } from 'undici'
-import { isClosed, unreachable, type Target } from './storage-http.ts'
+/**
+ * HEAD, which every close of an upload asks for: over connections of its own, so that those which
+ * arrive together share writes and reads. That takes a quarter of the processor time of a whole
+ * HTTP client.
+ */
+import { HeadConnection, type HeadAnswer, type Question } from './head-connection.ts'
+import { unreachable, type Target } from './storage-http.ts'
 
-export interface HeadAnswer {
-  readonly statusCode: number
-  readonly contentLength: string | undefined
+export interface HeadClientOptions {
+  /** Milliseconds until a connection stands. */
+  readonly connectMs: number
+  /** Milliseconds until an answer begins. */
+  readonly answerMs: number
+  /** Connections to one device at most. */
+  readonly connections: number
 }
 
-/** Asks; once more where a kept connection was closed under it. Throws storage_unreachable. */
-export async function requestHead(
-  agent: Dispatcher,
-  target: Target,
-  signal: AbortSignal | undefined,
-): Promise<HeadAnswer> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await ask(agent, target, signal)
-    } catch (err) {
-      signal?.throwIfAborted()
-      // A server may close an idle connection in the moment it is used again (RFC 9112 §9.3.1).
-      if (attempt > 0 || !isClosed(err)) throw unreachable(target, err)
+export interface HeadClient {
+  /** Throws storage_unreachable, or the signal's reason. */
+  ask(target: Target, signal: AbortSignal | undefined): Promise<HeadAnswer>
+  /** Ends all connections; what is under way fails. */
+  close(): void
+}
+
+interface Device {
+  readonly connections: Set<HeadConnection>
+  readonly waiting: Question[]
+}
+
+/** Creates a client; it opens no connection until the first request. */
+export function createHeadClient(options: HeadClientOptions): HeadClient {
+  // A device each: one that hangs holds up nobody else.
+  const devices = new Map<string, Device>()
+  let closed = false
+
+  function deviceOf({ origin, path }: Target): Device {
+    const end = path.indexOf('/', 1)
+    const name = end < 0 ? origin : origin + path.slice(0, end)
+    let device = devices.get(name)
+    if (!device) devices.set(name, (device = { connections: new Set(), waiting: [] }))
+    return device
+  }
+
+  function askAll(device: Device, target: Target): void {
+    const { waiting, connections } = device
+    if (closed) for (const question of waiting.splice(0)) question.fail(new Error('closed'))
+    while (waiting.length > 0) {
+      let free: HeadConnection | undefined
+      for (const connection of connections) if (connection.hasRoom) free = connection
+      if (!free) {
+        if (connections.size >= options.connections) return
+        free = open(device, target)
+      }
+      free.ask(waiting.shift() as Question)
     }
   }
-}
 
-function ask(
-  agent: Dispatcher,
-  { origin, path }: Target,
-  signal: AbortSignal | undefined,
-): Promise<HeadAnswer> {
-  signal?.throwIfAborted()
-  return new Promise((resolve, reject) => {
-    let abort: (() => void) | undefined
-    const done = (): void => {
-      if (abort) signal?.removeEventListener('abort', abort)
-    }
-    let answer: HeadAnswer | undefined
-    // The connection can go on after it: only servers that answer HEAD with a body need a new one.
-    agent.dispatch(
-      { origin, path, method: 'HEAD', reset: false },
-      {
-        onRequestStart(controller) {
-          done() // of an attempt that undici itself repeats
-          abort = () => controller.abort(signal?.reason as Error)
-          signal?.addEventListener('abort', abort, { once: true })
-        },
-        onResponseStart(_controller, statusCode, headers) {
-          const length = headers['content-length']
-          answer = { statusCode, contentLength: typeof length === 'string' ? length : undefined }
-        },
-        onResponseData() {},
-        onResponseEnd() {
-          done()
-          if (answer) resolve(answer)
-        },
-        onResponseError(_controller, err) {
-          done()
-          reject(err)
-        },
+  function open(device: Device, target: Target): HeadConnection {
+    const { connections, waiting } = device
+    const connection = new HeadConnection({
+      ...options,
+      target,
+      onRoom: () => askAll(device, target),
+      onEnd(unanswered) {
+        connections.delete(connection)
+        waiting.unshift(...unanswered)
+        askAll(device, target)
       },
-    )
-  })
+    })
+    connections.add(connection)
+    return connection
+  }
+
+  return {
+    ask(target, signal) {
+      signal?.throwIfAborted()
+      return new Promise((resolve, reject) => {
+        const onAbort = (): void => reject(signal?.reason as Error)
+        const done = (): void => signal?.removeEventListener('abort', onAbort)
+        signal?.addEventListener('abort', onAbort, { once: true })
+        const question: Question = {
+          path: target.path,
+          retried: false,
+          answer(answer) {
+            done()
+            resolve(answer)
+          },
+          fail(err) {
+            done()
+            reject(unreachable(target, err))
+          },
+        }
+        const device = deviceOf(target)
+        device.waiting.push(question)
+        askAll(device, target)
+      })
+    },
+
+    close() {
+      closed = true
+      for (const { connections } of devices.values())
+        for (const connection of connections) connection.close()
+    },
+  }
 }

@@ -22,7 +22,7 @@ import {
   type Target,
   unreachable,
 } from './storage-http.ts'
-import { requestHead } from './storage-head.ts'
+import { createHeadClient } from './storage-head.ts'
 import { createWatch } from './watch.ts'
 
 export type { PutAnswer } from './storage-http.ts'
@@ -110,6 +110,11 @@ export function createStorageClient({
     headersTimeout: firstByteMs,
     bodyTimeout: gapMs,
   })
+  const heads = createHeadClient({
+    connectMs,
+    answerMs: firstByteMs,
+    connections: connectionsPerHost,
+  })
 
   async function send(
     target: Target,
@@ -194,7 +199,7 @@ export function createStorageClient({
 
     async head(url, { signal } = {}) {
       const target = parse(url)
-      const { statusCode, contentLength } = await requestHead(agent, target, signal)
+      const { statusCode, contentLength } = await heads.ask(target, signal)
       if (statusCode === 404) return undefined
       if (statusCode < 200 || statusCode > 299) throw refusal(target, statusCode)
       return { size: lengthOf(target, contentLength) }
@@ -255,6 +260,9 @@ export function createStorageClient({
       }
     },
 
-    close: () => agent.destroy(),
+    close() {
+      heads.close()
+      return agent.destroy()
+    },
   }
 }
