@@ -53,7 +53,13 @@ t.test('the commands of from-mogilefs.md do what they say, in their order', asyn
         const { status, stderr } = await run(script.split(' ').slice(1))
         t.equal(status, 0, `${script}: ${stderr}`)
       } else {
-        await t.resolves(shell(script, { cwd, env: { ...env, PATH: path } }), script)
+        await t.resolves(
+          shell(script, { cwd, env: { ...env, PATH: path } }).catch((err: Error) => {
+            // What is started here may be done before it is stopped.
+            if (!err.message.includes('rebal_not_started')) throw err
+          }),
+          script,
+        )
       }
     }
   }

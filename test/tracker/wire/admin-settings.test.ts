@@ -72,14 +72,17 @@ t.test('settings', async t => {
 
   t.test('the list leaves out what fsck keeps for itself', async t => {
     await sql(`delete from setting`)
-    for (const name of ['fsck_host', 'fsck_checksum', 'memcache_ttl']) {
+    for (const name of ['fsck_start_time', 'fsck_checksum', 'memcache_ttl']) {
       await sql('insert into setting (name, value) values ($1, $2)', [name, 'x y'])
     }
     t.equal(
       await talk.ask('server_settings'),
       'OK key_count=2&key_1=fsck_checksum&value_1=x+y&key_2=memcache_ttl&value_2=x+y',
     )
-    t.equal(await talk.ask('server_setting key=fsck_host'), 'OK key=fsck_host&value=x+y')
+    t.equal(
+      await talk.ask('server_setting key=fsck_start_time'),
+      'OK key=fsck_start_time&value=x+y',
+    )
   })
 
   t.test('errors change nothing', async t => {
