@@ -1,12 +1,11 @@
 /**
- * What a connection sends, read into memory that is used again. Node gives every 64 KiB that a socket
- * receives a buffer of its own, which the garbage collector is told of as memory outside its heap:
- * uploads keep it marking all the time, and a PUT of 1 MiB takes three times the processor time.
- * Here request heads are read into one buffer for all connections, and bodies straight into pieces
- * from the pool, as large as the body asks for.
+ * What a connection sends, read into memory of ours: request heads into one buffer for all
+ * connections, and bodies straight into pieces from the pool, as large as the body asks for. With a
+ * buffer of Node's for each read a PUT of 1 MiB takes three times the processor time.
  */
-import { Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { CodedError } from '../common/errors.ts'
+import { takeReads } from '../common/own-reads.ts'
 import { defaultPatience, tooSlow, type Body, type Patience } from './body.ts'
 import type { Buffers } from './buffers.ts'
 
@@ -19,11 +18,6 @@ export interface InflowOptions {
   readonly onBytes: (bytes: Buffer) => void
 }
 
-/** What of Node's sockets has no public name: the option `onread` exists for outgoing ones only. */
-interface Accepted {
-  _handle?: { useUserBuffer?: unknown } | null
-}
-
 export class Inflow {
   readonly socket: Socket
   readonly #options: InflowOptions
@@ -32,26 +26,18 @@ export class Inflow {
 
   /** Takes the connection of an accepted socket over; undefined where this Node does not let us. */
   static of(accepted: Socket, options: InflowOptions): Inflow | undefined {
-    const handle = (accepted as Accepted)._handle
-    return typeof handle?.useUserBuffer === 'function' ? new Inflow(accepted, options) : undefined
+    // It is asked for a buffer before there is an inflow.
+    let inflow: Inflow | undefined
+    const socket = takeReads(accepted, {
+      buffer: () => (inflow && inflow.#body?.room()) ?? scratch,
+      onRead: (size, into) => (inflow ? inflow.#onRead(size, into) : true),
+    })
+    return (inflow = socket && new Inflow(socket, options))
   }
 
-  private constructor(accepted: Socket, options: InflowOptions) {
-    this.#options = options
-    const { _handle: handle } = accepted as Accepted
-    const socket = new Socket({
-      handle,
-      allowHalfOpen: true,
-      onread: {
-        // Asked for at once and after each read.
-        buffer: () => this.#body?.room() ?? scratch,
-        callback: (size: number, into: Buffer) => this.#onRead(size, into),
-      },
-    } as object)
-    // By the first object the server and others count connections: it ends with the second.
-    Object.assign(accepted, { _handle: null } satisfies Accepted)
-    socket.once('close', () => accepted.destroy())
+  private constructor(socket: Socket, options: InflowOptions) {
     this.socket = socket
+    this.#options = options
   }
 
   /**

@@ -10,6 +10,7 @@
 import type { Socket } from 'node:net'
 import { isCoded } from '../../common/errors.ts'
 import type { Logger } from '../../common/log.ts'
+import { takeReads } from '../../common/own-reads.ts'
 import { plainAddress } from './allow-list.ts'
 import { formatError } from './codec.ts'
 import { LineReader } from './framing.ts'
@@ -29,6 +30,9 @@ export interface WireClient {
 
 /** Answers one line with complete reply lines, a wire string. Must neither throw nor reject. */
 export type Answer = (line: string, client: WireClient) => string | Promise<string>
+
+/** Where all connections' bytes are read, in turn. */
+const scratch = Buffer.allocUnsafeSlow(64 * 1024)
 
 export interface ConnectionOptions {
   readonly answer: Answer
@@ -52,7 +56,7 @@ const linesPerTurn = 64
 /** Milliseconds a refused client has to read why: with its bytes unread, a close would be a reset. */
 const lingerMs = 2_000
 
-/** Serves `socket`, which must allow half-open connections, until it closes. */
+/** Serves an accepted socket, which must allow half-open connections, until it closes. */
 export class Connection implements WireClient, Debtor {
   readonly remoteAddress: string
   readonly #socket: Socket
@@ -74,15 +78,19 @@ export class Connection implements WireClient, Debtor {
   /** Nothing more is read or written. */
   #over = false
 
-  constructor(socket: Socket, { answer, stallMs, lines, unread, log }: ConnectionOptions) {
-    this.remoteAddress = plainAddress(socket.remoteAddress ?? '')
+  constructor(accepted: Socket, { answer, stallMs, lines, unread, log }: ConnectionOptions) {
+    this.remoteAddress = plainAddress(accepted.remoteAddress ?? '')
+    const own = takeReads(accepted, {
+      buffer: () => scratch,
+      onRead: (size, into) => this.#take(into.subarray(0, size)),
+    })
+    const socket = own ?? accepted.on('data', chunk => this.#take(chunk))
     this.#socket = socket
     this.#answer = answer
     this.#stallMs = stallMs
     this.#log = log
     this.#unread = unread
     this.#reader = new LineReader(lines)
-    socket.on('data', chunk => this.#take(chunk))
     socket.on('end', () => this.close())
     socket.on('drain', () => {
       this.#owe()
@@ -122,12 +130,15 @@ export class Connection implements WireClient, Debtor {
     this.#socket.resetAndDestroy().destroy()
   }
 
-  #take(chunk: Buffer): void {
-    if (this.#ending || this.#over) return
+  /** Takes bytes that are somebody else's when it returns. False: no more of them now. */
+  #take(chunk: Buffer): boolean {
+    if (this.#ending || this.#over) return true
     this.#reader.push(chunk)
     // A client that is ahead of its answers waits from its second packet on.
     if (this.#busy) this.#socket.pause()
     else this.#run()
+    this.#reader.keep()
+    return !this.#socket.isPaused()
   }
 
   /** Answers what has arrived, until nothing is left or something has to be waited for. */

@@ -30,10 +30,17 @@ export class LineReader {
     this.#budget = budget
   }
 
-  /** Adds bytes of the stream. `chunk` is kept as long as it holds unread lines. */
+  /** Adds bytes of the stream. They may be used for others after `keep`. */
   push(chunk: Buffer): void {
     const rest = this.#chunk.subarray(this.#at)
     this.#chunk = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+    this.#at = 0
+  }
+
+  /** Copies what is unread of the bytes that were added last. */
+  keep(): void {
+    if (this.#chunk.length === 0) return
+    this.#chunk = Buffer.from(this.#chunk.subarray(this.#at))
     this.#at = 0
   }
 

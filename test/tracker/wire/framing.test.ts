@@ -66,6 +66,23 @@ t.test('bytes that come before the lines are taken are kept', async t => {
   t.strictSame(read(['\n'], reader), ['e'])
 })
 
+t.test('what is kept is our own: the bytes may be overwritten', async t => {
+  const reader = new LineReader(new Budget(Infinity))
+  const shared = Buffer.alloc(8)
+  shared.write('a\nb\ncd')
+  reader.push(shared.subarray(0, 6))
+  t.equal(reader.next(), 'a')
+  reader.keep()
+  shared.fill('x')
+  t.equal(reader.next(), 'b')
+  t.equal(reader.next(), undefined)
+  shared.write('e\nf')
+  reader.push(shared.subarray(0, 3))
+  reader.keep()
+  shared.fill('x')
+  t.strictSame(read(['\n'], reader), ['cde', 'f'])
+})
+
 t.test('a line has at most 1 MiB', async t => {
   const longest = 'x'.repeat(maxLineBytes)
   t.strictSame(read([`${longest}\r\n`]), [longest])
