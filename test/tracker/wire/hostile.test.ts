@@ -8,7 +8,10 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { parseAddress } from '../../../common/config.ts'
 import type { ReadyMessage } from '../../../common/daemon.ts'
+import { fileKey } from '../../../tracker/store/files.ts'
 import { startCluster, type Cluster } from '../../helpers/cluster.ts'
+import { until } from '../../helpers/until.ts'
+import { openSql, type Sql } from '../database.ts'
 import { put } from './files.ts'
 import { openTalk, type Talk } from './talk.ts'
 
@@ -53,6 +56,20 @@ async function forkTracker(t: Test, { databaseUrl, secret }: Cluster) {
   }
 }
 
+/** A thousand keys of 255 bytes. */
+async function fillWithLongKeys(sql: Sql): Promise<void> {
+  const [domain] = await sql<{ id: number }>(`select id from domain where name = 'test'`)
+  for (let n = 0; n < 1000; n++) {
+    const key = Buffer.from(`long${n}-`.padEnd(255, '%'))
+    const { slot, domainId } = fileKey(domain?.id ?? 0, key)
+    await sql(
+      `insert into file (fid, size, domain_id, class_id, slot, key, devids)
+       values ($1, 1, $2, 0, $3, $4, '{1}')`,
+      [1_000_000 + n, domainId, slot, key],
+    )
+  }
+}
+
 function attack(t: Test, wire: string): Socket {
   const socket = connect(parseAddress('wire', wire))
   // Being thrown out is what it deserves.
@@ -87,6 +104,7 @@ t.test(
     const seed = await openTalk(t, cluster.wire)
     await put(seed, 'there', 'hello')
     const line = (bytes: number): Buffer => Buffer.alloc(bytes, 'x')
+    await fillWithLongKeys(await openSql(t, cluster.databaseUrl))
 
     const attacks: [what: string, run: (t: Test, wire: string) => Promise<unknown>][] = [
       ['1,000 connections that say nothing', (t, wire) => crowd(t, wire, 1000)],
@@ -135,6 +153,20 @@ t.test(
             socket.write(asked)
           }
           await sleep(2_000)
+        },
+      ],
+      [
+        '200 connections that list a thousand long keys each',
+        async (t, wire) => {
+          const lists = (await crowd(t, wire, 200)).map(async socket => {
+            let last = ''
+            socket.setEncoding('latin1').on('data', (text: unknown) => {
+              last = (text as string).slice(-2)
+            })
+            socket.write('list_keys domain=test&prefix=long&limit=1000\r\n')
+            await until('it is answered or cut', () => last === '\r\n' || socket.destroyed)
+          })
+          await Promise.all(lists)
         },
       ],
     ]
