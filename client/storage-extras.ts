@@ -33,6 +33,11 @@ export interface CopyOptions extends Options {
   readonly sha256?: string | undefined
 }
 
+export interface DigestOptions extends Options {
+  /** Nobody waits for it: the node first does what it is asked without this. */
+  readonly patient?: boolean
+}
+
 export interface InventoryOptions extends Options {
   /** Goes on behind this fid of an earlier list. */
   readonly after?: number | undefined
@@ -58,6 +63,8 @@ export interface StoredFile {
 export interface NodeRequests {
   /** What the node at `url` can do; nothing for a foreign server. Throws when it cannot be asked. */
   capabilities(url: string, options?: Options): Promise<ReadonlySet<Capability>>
+  /** Whether the node at `url` flushes what it stores before it says so; undefined: it does not tell. */
+  flushes(url: string, options?: Options): Promise<boolean | undefined>
   /**
    * Has the node at `url` (signed for COPY, of `FID@HOST:PORT` of the source) fetch a replica from
    * `source` (signed for GET). Undefined when it cannot, a foreign one for example. Throws
@@ -71,7 +78,7 @@ export interface NodeRequests {
   digest(
     url: string,
     algorithms: readonly Algorithm[],
-    options?: Options,
+    options?: DigestOptions,
   ): Promise<{ readonly size: number; readonly digest: Digest } | undefined>
   /**
    * Takes a replica (URL signed for DELETE) out of service unless its bytes have this SHA-256 (hex);
@@ -107,19 +114,24 @@ const algorithmNames = Object.keys(fieldNames) as Algorithm[]
 
 /** Creates the requests over `send`, which throws when there is no answer. */
 export function createNodeRequests(send: Send): NodeRequests {
-  const known = new Map<string, { readonly at: number; readonly can: ReadonlySet<Capability> }>()
+  const known = new Map<string, About & { readonly at: number }>()
 
-  async function ask(target: Target, options: Options): Promise<ReadonlySet<Capability>> {
+  async function askAbout(target: Target, options: Options): Promise<About> {
     const found = known.get(target.origin)
-    if (found && performance.now() - found.at < rememberMs) return found.can
+    if (found && performance.now() - found.at < rememberMs) return found
     const answer = await send({ ...target, path: '/' }, 'GET', options)
-    const can = capabilitiesOf(await readText(answer.body))
-    known.set(target.origin, { at: performance.now(), can })
-    return can
+    const about = readAbout(await readText(answer.body))
+    known.set(target.origin, { at: performance.now(), ...about })
+    return about
   }
+
+  const ask = async (target: Target, options: Options): Promise<ReadonlySet<Capability>> =>
+    (await askAbout(target, options)).can
 
   return {
     capabilities: (url, options = {}) => ask(parse(url), options),
+
+    flushes: async (url, options = {}) => (await askAbout(parse(url), options)).flushes,
 
     async copy(url, source, { size, sha256, signal }) {
       const target = parse(url)
@@ -137,10 +149,13 @@ export function createNodeRequests(send: Send): NodeRequests {
       return putAnswer(answer.headers)
     },
 
-    async digest(url, algorithms, { signal } = {}) {
+    async digest(url, algorithms, { signal, patient } = {}) {
       const target = parse(url)
       if (!(await ask(target, { signal })).has('digest')) return undefined
-      const headers = { 'want-repr-digest': wanted(algorithms) }
+      const headers = {
+        'want-repr-digest': wanted(algorithms),
+        ...(patient && { priority: 'u=7' }),
+      }
       const answer = await send(target, 'HEAD', { headers, headersTimeout: digestMs, signal })
       if (!isSuccess(answer)) throw await failure(target, answer)
       await answer.body.dump()
@@ -216,13 +231,21 @@ async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string, voi
   }
 }
 
-function capabilitiesOf(text: string): ReadonlySet<Capability> {
+/** What a node says of itself; a foreign one says nothing. */
+interface About {
+  readonly can: ReadonlySet<Capability>
+  readonly flushes: boolean | undefined
+}
+
+function readAbout(text: string): About {
+  const nothing = { can: new Set<Capability>(), flushes: undefined }
   try {
-    const answer = JSON.parse(text) as { server?: unknown; capabilities?: unknown }
-    if (answer.server !== 'omgfiles' || !Array.isArray(answer.capabilities)) return new Set()
-    return new Set(answer.capabilities as Capability[])
+    const { server, capabilities, fsync } = JSON.parse(text) as Record<string, unknown>
+    if (server !== 'omgfiles' || !Array.isArray(capabilities)) return nothing
+    const flushes = fsync === 'on' || fsync === 'off' ? fsync === 'on' : undefined
+    return { can: new Set(capabilities as Capability[]), flushes }
   } catch {
-    return new Set()
+    return nothing
   }
 }
 

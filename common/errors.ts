@@ -33,6 +33,7 @@ const table = {
   method_not_allowed: { status: 405 },
   not_implemented: { status: 501 },
   not_found: { status: 404 },
+  no_parent: { status: 409 },
   unknown_command: { status: 404, text: 'Unknown server command' },
   line_too_long: { status: 400 },
 

@@ -391,7 +391,17 @@ export type HealingStatus = Type.Static<typeof HealingStatus>
 
 export const ClusterStatus = Type.Object({
   version: Type.String(),
-  hosts: Type.Array(HostInfo),
+  hosts: Type.Array(
+    Type.Object({
+      ...HostInfo.properties,
+      fsync: Type.Optional(
+        Type.Union([Type.Literal('on'), Type.Literal('off')], {
+          description:
+            'off: its node says OK before the bytes are on disk; absent: it does not tell',
+        }),
+      ),
+    }),
+  ),
   devices: Type.Array(DeviceInfo),
   files: Type.Integer({ description: 'exact for few, an estimate for many' }),
   openUploads: Type.Integer(),

@@ -79,13 +79,17 @@ function within<T>(ms: number, promise: Promise<T>): Promise<T> {
   })
 }
 
+/** SHA-256, and what else was asked for. */
+export type StoredDigests = Digests & { readonly sha256: Buffer }
+
 export interface Written {
   readonly size: number
-  /** SHA-256, and what else was asked for. */
-  readonly digests: Digests & { readonly sha256: Buffer }
+  readonly digests: StoredDigests
 }
 
 export interface WriteBodyOptions {
+  /** Bytes that should come, where that is known: the last are not waited behind. */
+  readonly size?: number | undefined
   /** Where the first byte goes; 0. */
   readonly position?: number
   /** Bytes to collect before a write; asked again for every chunk. */
@@ -102,7 +106,7 @@ export async function writeBody(
   disk: Disk,
   fd: number,
   body: Body,
-  { position = 0, pieceSize, algorithms }: WriteBodyOptions,
+  { size: wanted, position = 0, pieceSize, algorithms }: WriteBodyOptions,
 ): Promise<Written> {
   const sha256 = createHash('sha256')
   const others = algorithms
@@ -127,14 +131,16 @@ export async function writeBody(
   }
   try {
     for await (const chunk of body) {
-      sha256.update(chunk)
-      for (const { hash } of others) hash.update(chunk)
       piece.push(chunk)
       held += chunk.length
       size += chunk.length
-      if (held < pieceSize() && piece.length < maxChunks) continue
-      await writing
-      writing = flush()
+      if (held >= pieceSize() || piece.length >= maxChunks || size === wanted) {
+        await writing
+        writing = flush()
+      }
+      // While it is written. It is released in a later turn at the earliest.
+      sha256.update(chunk)
+      for (const { hash } of others) hash.update(chunk)
     }
     await writing
     if (held > 0) await flush()

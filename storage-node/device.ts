@@ -8,7 +8,7 @@ import { basename, dirname, join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
 import type { Logger } from '../common/log.ts'
-import type { Body, Written } from './body.ts'
+import type { Body, StoredDigests, Written } from './body.ts'
 import type { Buffers } from './buffers.ts'
 import { DigestError, Digester, type FileDigests } from './digester.ts'
 import type { Algorithm } from './digests.ts'
@@ -19,16 +19,11 @@ import { listFiles, type StoredFile } from './inventory.ts'
 import type { OpenFile, OpenFiles } from './open-files.ts'
 import { pausePoint } from './pause.ts'
 import type { PartLocks } from './part-locks.ts'
+import { partSuffix, PartWriter, type AppendOptions } from './parts.ts'
 import { sendPart } from './send.ts'
 import { DirectoryTree } from './tree.ts'
 import { readUsage, withoutRoom, type Usage } from './usage.ts'
-import {
-  partSuffix,
-  tempDirectory,
-  Writer,
-  type AppendOptions,
-  type WriteOptions,
-} from './writer.ts'
+import { tempDirectory, Writer, type WriteOptions } from './writer.ts'
 
 export interface DeviceOptions {
   readonly devid: number
@@ -62,7 +57,10 @@ export class Device {
   readonly #log: Logger
   readonly #tree: DirectoryTree
   readonly #writer: Writer
+  readonly #parts: PartWriter
+  /** A long reading in the background must not hold up those for which somebody waits. */
   readonly #digester = new Digester()
+  readonly #patientDigester = new Digester()
   readonly #isLocal: boolean
   #failed = false
   #readOnly = false
@@ -88,9 +86,14 @@ export class Device {
       disk,
       tree: this.#tree,
       fsync,
-      locks,
-      digest: async path => (await this.#digester.digest(path, ['sha256', 'md5', 'sha1'])).digests,
+      digest: file => this.#digestOfOurs(file),
     })
+    this.#parts = new PartWriter(this.#writer, locks)
+  }
+
+  /** Number of the file system that it was found on (`st_dev`). */
+  get fileSystem(): number {
+    return this.#options.identity.fileSystem
   }
 
   /** True when it was seen in its place within the last second. */
@@ -193,16 +196,21 @@ export class Device {
 
   /**
    * Writes one part of a file that gets its name when its last byte is there; returns what is then
-   * stored, until then how many bytes are there. Throws range_not_satisfiable for a part beyond
-   * those, overloaded while another part is written, and what `write` throws.
+   * stored, also to who only asks, until then how many bytes are there. Throws range_not_satisfiable
+   * for a part beyond those, overloaded while another part is written, and what `write` throws.
    */
   async append(path: string, body: Body, options: AppendOptions): Promise<Written | number> {
-    return this.#changing(() => this.#writer.append(path, body, options))
+    return this.#changing(() => this.#parts.append(path, body, options))
   }
 
-  /** Removes a file for good. Throws not_found, bad_path for a directory, not_regular, device_failed. */
+  /**
+   * Removes a file for good, and what has come of it in parts. Throws not_found, bad_path for a
+   * directory, not_regular, device_failed.
+   */
   async remove(path: string): Promise<void> {
     await this.#changing(async () => {
+      await this.#parts.drop(path)
+      await pausePoint('delete: begun')
       await this.#checkThere(path)
       await this.disk.unlink(join(this.directory, path)).catch(absentIsNotFound)
       await pausePoint('delete: unlinked')
@@ -212,17 +220,37 @@ export class Device {
   }
 
   /**
-   * The digests of a stored file, read from the disk. Patient work lets other goes first. Throws
-   * not_found, not_regular, device_failed.
+   * Makes a directory, durably. False: something has this name. Throws no_parent, not_regular,
+   * device_not_mounted, device_failed.
+   */
+  async makeDirectory(path: string): Promise<boolean> {
+    if (path === '') return false
+    return this.#changing(async () => {
+      try {
+        await this.#tree.checkPlain(dirname(path))
+        await this.#tree.make(path)
+        return true
+      } catch (err) {
+        if (hasErrno(err, 'EEXIST')) return false
+        if (!hasErrno(err, 'ENOENT', 'ENOTDIR')) throw err
+        throw new CodedError('no_parent', 'the directory above is not there')
+      }
+    })
+  }
+
+  /**
+   * The digests of a stored file, read from the disk; patient ones one after another, whatever else
+   * is read meanwhile. Throws not_found, not_regular, device_failed.
    */
   async digest(
     path: string,
     algorithms: readonly Algorithm[],
-    options: { readonly patient?: boolean } = {},
+    { patient = false }: { readonly patient?: boolean } = {},
   ): Promise<FileDigests> {
     try {
       await this.#tree.checkPlain(dirname(path))
-      return await this.#digester.digest(join(this.directory, path), algorithms, options)
+      const digester = patient ? this.#patientDigester : this.#digester
+      return await digester.digest(join(this.directory, path), algorithms)
     } catch (err) {
       if (hasErrno(err, 'ENOENT', 'ENOTDIR')) throw notFound()
       if (err instanceof DigestError && err.offset !== undefined) {
@@ -303,6 +331,14 @@ export class Device {
 
   close(): void {
     this.#digester.close()
+    this.#patientDigester.close()
+  }
+
+  async #digestOfOurs(file: string): Promise<StoredDigests> {
+    const { digests } = await this.#digester.digest(file, ['sha256', 'md5', 'sha1'])
+    const { sha256 } = digests
+    if (!sha256) throw new Error('a digest that was asked for is missing')
+    return { ...digests, sha256 }
   }
 
   async #tempNames(directory: string): Promise<string[]> {
@@ -325,7 +361,9 @@ export class Device {
       return result
     } catch (err) {
       const failure = explain(err, this.devid)
-      if (isCoded(failure, 'device_failed') && !this.disk.hung) this.fail(err)
+      // What cannot be read concerns one file; what cannot be written or flushed, all that come.
+      const isReading = err instanceof DigestError
+      if (isCoded(failure, 'device_failed') && !isReading && !this.disk.hung) this.fail(err)
       if (hasErrno(err, 'EROFS')) this.#readOnly = true
       throw failure
     }

@@ -24,6 +24,8 @@ export class Devices {
   readonly #options: DevicesOptions
   readonly #openFiles = new OpenFiles()
   readonly #known = new Map<number, Device>()
+  /** Devices that have failed elsewhere, by number; also those that nobody has asked for here. */
+  readonly #failed = new Map<number, Error>()
 
   constructor(options: DevicesOptions) {
     this.#options = options
@@ -63,6 +65,12 @@ export class Devices {
     return [...this.#known.values()]
   }
 
+  /** A device that has failed another process of this node takes no writes here either. */
+  fail(devid: number, err: Error): void {
+    this.#failed.set(devid, err)
+    this.#known.get(devid)?.fail(err)
+  }
+
   /** Numbers of the devices that are there, ascending. Throws when the root cannot be read. */
   async list(): Promise<number[]> {
     const devids: number[] = []
@@ -94,6 +102,8 @@ export class Devices {
       ...(onFailed && { onFailed }),
     })
     await device.checkMounted()
+    const failure = this.#failed.get(devid)
+    if (failure) device.fail(failure)
     return device
   }
 

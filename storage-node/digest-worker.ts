@@ -4,7 +4,7 @@
  */
 import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
-import { parentPort } from 'node:worker_threads'
+import { parentPort, workerData } from 'node:worker_threads'
 import type { Algorithm } from './digests.ts'
 
 /** What the thread is asked. */
@@ -24,6 +24,8 @@ export type DigestResult =
 const pieceBytes = 512 * 1024
 const buffer = Buffer.allocUnsafeSlow(pieceBytes)
 const clock = new Int32Array(new SharedArrayBuffer(4))
+/** Counts reads, for who looks whether the disk answers. */
+const reads = workerData as Int32Array
 
 parentPort?.on('message', (job: DigestJob) => parentPort?.postMessage(run(job)))
 
@@ -38,6 +40,7 @@ function run({ id, path, algorithms, bytesPerSecond }: DigestJob): DigestResult 
     const startedAt = performance.now()
     for (;;) {
       const read = readSync(fd, buffer, 0, pieceBytes, offset)
+      Atomics.add(reads, 0, 1)
       if (read === 0) break
       const bytes = buffer.subarray(0, read)
       for (const { hash } of hashes) hash.update(bytes)

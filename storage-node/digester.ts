@@ -9,7 +9,10 @@ export interface FileDigests {
   readonly size: number
 }
 
-/** Reading failed. `code` is the system's (`ENOENT`), `offset` where; undefined before the first byte. */
+/**
+ * Reading failed. `code` is the system's (`ENOENT`), `ETIMEDOUT` when the disk does not answer;
+ * `offset` is where, undefined before the first byte.
+ */
 export class DigestError extends Error {
   override readonly name = 'DigestError'
   readonly code: string
@@ -35,23 +38,25 @@ const bytesPerSecond = 128 * 1024 * 1024
 /** Milliseconds that an idle thread stays. */
 const idleMs = 10_000
 
+/** Milliseconds without a read after which the disk is taken to hang. */
+const hangMs = 10_000
+
 export class Digester {
-  readonly #urgent: Waiting[] = []
-  readonly #patient: Waiting[] = []
+  readonly #waiting: Waiting[] = []
   #current: Waiting | undefined
   #worker: Worker | undefined
+  /** A thread that the disk holds; until it lets go, no other is sent after it. */
+  #stuck: Worker | undefined
   #idle: NodeJS.Timeout | undefined
   #count = 0
+  readonly #reads = new Int32Array(new SharedArrayBuffer(4))
+  #watch: NodeJS.Timeout | undefined
 
-  /** Reads a file (absolute path). Patient jobs wait until no other does. Throws DigestError. */
-  digest(
-    path: string,
-    algorithms: readonly Algorithm[],
-    { patient = false }: { readonly patient?: boolean } = {},
-  ): Promise<FileDigests> {
+  /** Reads a file (absolute path) when its turn comes. Throws DigestError. */
+  digest(path: string, algorithms: readonly Algorithm[]): Promise<FileDigests> {
+    if (this.#stuck) return Promise.reject(new DigestError('ETIMEDOUT', undefined))
     return new Promise((resolve, reject) => {
-      const queue = patient ? this.#patient : this.#urgent
-      queue.push({ path, algorithms, resolve, reject })
+      this.#waiting.push({ path, algorithms, resolve, reject })
       this.#next()
     })
   }
@@ -59,16 +64,15 @@ export class Digester {
   /** Ends the thread; what waits is rejected. */
   close(): void {
     clearTimeout(this.#idle)
-    for (const job of [...this.#urgent.splice(0), ...this.#patient.splice(0)]) {
-      job.reject(new DigestError('ECANCELED', undefined))
-    }
+    clearInterval(this.#watch)
+    for (const job of this.#waiting.splice(0)) job.reject(new DigestError('ECANCELED', undefined))
     // A thread that hangs in a read ends when that does.
     void this.#worker?.terminate()
   }
 
   #next(): void {
     if (this.#current) return
-    const job = this.#urgent.shift() ?? this.#patient.shift()
+    const job = this.#waiting.shift()
     clearTimeout(this.#idle)
     if (!job) {
       this.#idle = setTimeout(() => void this.#worker?.terminate(), idleMs).unref()
@@ -78,17 +82,49 @@ export class Digester {
     const { path, algorithms } = job
     const message: DigestJob = { id: ++this.#count, path, algorithms, bytesPerSecond }
     this.#thread().postMessage(message)
+    this.#watchReads()
+  }
+
+  /** Gives the job under way up, and those behind it, when the disk does not answer. */
+  #watchReads(): void {
+    let seen = -1
+    let since = 0
+    clearInterval(this.#watch)
+    this.#watch = setInterval(() => {
+      const reads = Atomics.load(this.#reads, 0)
+      const now = performance.now()
+      if (reads !== seen) {
+        seen = reads
+        since = now
+      } else if (now - since >= hangMs) {
+        this.#giveUp()
+      }
+    }, hangMs / 10).unref()
+  }
+
+  #giveUp(): void {
+    clearInterval(this.#watch)
+    const jobs = [this.#current, ...this.#waiting.splice(0)]
+    this.#current = undefined
+    this.#stuck = this.#worker
+    this.#worker = undefined
+    void this.#stuck?.terminate()
+    for (const job of jobs) job?.reject(new DigestError('ETIMEDOUT', undefined))
   }
 
   #thread(): Worker {
     if (this.#worker) return this.#worker
-    const worker = new Worker(new URL('./digest-worker.js', import.meta.url))
+    const worker = new Worker(new URL('./digest-worker.js', import.meta.url), {
+      workerData: this.#reads,
+    })
     // It must not keep the process alive.
     worker.unref()
     worker.on('message', (result: DigestResult) => this.#ended(result))
     worker.on('error', () => {}) // 'exit' follows
     worker.on('exit', () => {
-      if (this.#worker === worker) this.#worker = undefined
+      if (this.#stuck === worker) this.#stuck = undefined
+      if (this.#worker !== worker) return
+      this.#worker = undefined
       this.#ended({ id: this.#count, code: 'ECANCELED', offset: undefined })
     })
     this.#worker = worker
@@ -99,6 +135,7 @@ export class Digester {
     const job = this.#current
     if (!job || result.id !== this.#count) return
     this.#current = undefined
+    clearInterval(this.#watch)
     if ('code' in result) job.reject(new DigestError(result.code, result.offset))
     else {
       const { size, digests } = result

@@ -21,6 +21,7 @@ export function explain(err: unknown, devid: number): unknown {
     case 'EPERM':
       return new CodedError('device_readonly', `dev${devid} does not let us`, because)
     case 'EIO':
+    case 'ETIMEDOUT':
       return new CodedError('device_failed', `dev${devid} has failed`, because)
     case 'ENOTDIR':
     case 'EISDIR':

@@ -17,7 +17,8 @@ import { sendFile, sendInventory, sendUsage } from './reads.ts'
 import { createPuller, parseSource, type Puller, type Source } from './source.ts'
 import { parseTarget, splitTarget, type Target } from './target.ts'
 import { Uploads } from './uploads.ts'
-import { copy, put, remove } from './writes.ts'
+import { allowedVerbs, comesByItself, isReadOnly, knownVerbs } from './verbs.ts'
+import { copy, makeDirectory, put, remove } from './writes.ts'
 
 export interface NodeHttpOptions {
   readonly devices: Devices
@@ -46,18 +47,6 @@ export interface NodeServer {
 /** What this node can do beyond any WebDAV server, for those who ask. */
 const capabilities = ['copy', 'content-range', 'digest', 'inventory', 'receipt', 'set-aside']
 
-const readVerbs = 'GET, HEAD, OPTIONS'
-const fileVerbs = 'GET, HEAD, PUT, DELETE, COPY, OPTIONS'
-const known: ReadonlySet<string> = new Set([
-  'GET',
-  'HEAD',
-  'PUT',
-  'DELETE',
-  'COPY',
-  'MKCOL',
-  'OPTIONS',
-])
-
 /** Creates the server; it listens when told to. */
 export function createNodeServer(options: NodeHttpOptions): NodeServer {
   const { log, devices, keys, open, cors } = options
@@ -79,7 +68,7 @@ export function createNodeServer(options: NodeHttpOptions): NodeServer {
   // CONNECT never comes as a request.
   const methods = METHODS.filter(method => method !== 'CONNECT')
   for (const method of methods) {
-    if (!known.has(method) || method === 'MKCOL' || method === 'COPY')
+    if (!knownVerbs.has(method) || method === 'MKCOL' || method === 'COPY')
       app.addHttpMethod(method, { hasBody: false, overrideExisting: true })
   }
   allowPages(app, { policy: cors, signs: keys.length > 0 })
@@ -164,16 +153,10 @@ function createHandler(options: HandlerOptions): Handler {
   return async (request, reply) => {
     const { method } = request
     const { path, token } = splitTarget(request.originalUrl)
-    if (!known.has(method)) throw notAllowed(reply, fileVerbs)
-    if (path === '*') return reply.header('allow', fileVerbs).code(204).send()
+    if (path === '*') return reply.header('allow', allVerbs).code(204).send()
+    if (!knownVerbs.has(method)) throw notAllowed(reply, verbsAt(path))
     const target = parseTarget(path)
-    const readOnly = target === undefined || reserved.has(target.path)
-    if (method === 'OPTIONS') {
-      return reply
-        .header('allow', readOnly ? readVerbs : fileVerbs)
-        .code(204)
-        .send()
-    }
+    if (method === 'OPTIONS') return reply.header('allow', allowedVerbs(target)).code(204).send()
     if (target === undefined) {
       if (!isRead(method)) throw badPath('nothing can be written here')
       const flushing = fsync ? 'on' : 'off'
@@ -185,12 +168,13 @@ function createHandler(options: HandlerOptions): Handler {
     const signed = authorize(options, { method, target, token, source, reply })
     if (isRead(method)) return read(target, request, reply)
     if (target.hidden || (target.directory && method !== 'MKCOL')) throw badPath('not a file')
-    if (readOnly) throw notAllowed(reply, readVerbs)
-    if (method === 'MKCOL') {
+    if (isReadOnly(target)) throw notAllowed(reply, allowedVerbs(target))
+    if (method === 'MKCOL' && comesByItself(target)) {
       // MogileFS's trackers take this status as "do not ask again".
       throw new CodedError('bad_request', 'PUT makes the directories it needs')
     }
     const device = await devices.get(target.devid)
+    if (method === 'MKCOL') return makeDirectory({ request, reply, device, target })
     const replace = target.fid === undefined || !signed
     const exchange = { request, reply, device, target, uploads, key: keys[0], replace }
     if (method === 'DELETE') return remove(exchange)
@@ -212,8 +196,16 @@ function createHandler(options: HandlerOptions): Handler {
   }
 }
 
-/** Names below a device that are answers, not files. */
-const reserved: ReadonlySet<string> = new Set(['usage', 'inventory'])
+const allVerbs = [...knownVerbs].join(', ')
+
+/** What a path that may be nonsense would take if it were none. */
+function verbsAt(path: string): string {
+  try {
+    return allowedVerbs(parseTarget(path))
+  } catch {
+    return allVerbs
+  }
+}
 
 function sourceOf({ headers }: FastifyRequest, { devid, fid }: Target): Source {
   if (fid === undefined) throw badPath('only replicas are copied')

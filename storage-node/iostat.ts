@@ -1,5 +1,5 @@
 /** How busy the disks under the devices are (Linux, `/sys/dev/block/…/stat`). */
-import { readFile, realpath, stat } from 'node:fs/promises'
+import { readFile, realpath } from 'node:fs/promises'
 import { join } from 'node:path'
 
 /** Field 10 of the statistics of a block device: milliseconds in which it had work to do. */
@@ -14,11 +14,13 @@ interface Sample {
 export class Utilization {
   readonly #samples = new Map<number, Sample>()
 
-  /** Percent of the time since the call before that the disk under `directory` was busy; undefined the
-   * first time, and where the system does not tell. */
-  async of(devid: number, directory: string): Promise<number | undefined> {
+  /**
+   * Percent of the time since the call before that the disk with this file system (`st_dev`) was busy;
+   * undefined the first time, and where the system does not tell. Never waits for the disk.
+   */
+  async of(devid: number, fileSystem: number): Promise<number | undefined> {
     const before = this.#samples.get(devid)
-    const sample = await read(directory).catch(() => undefined)
+    const sample = await read(fileSystem).catch(() => undefined)
     if (!sample) return undefined
     this.#samples.set(devid, sample)
     if (!before || sample.at <= before.at) return undefined
@@ -27,8 +29,7 @@ export class Utilization {
   }
 }
 
-async function read(directory: string): Promise<Sample> {
-  const { dev } = await stat(directory)
+async function read(dev: number): Promise<Sample> {
   // makedev(3): twelve bits of major, twenty of minor, and what does not fit above.
   const major = Math.floor(dev / 256) % 4096
   const minor = (dev % 256) + Math.floor(dev / 2 ** 20) * 256

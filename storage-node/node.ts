@@ -51,8 +51,7 @@ export function createServingNode(
     ...(among && { onFailed: (failed: number) => process.send?.({ failed }) }),
   })
   const onMessage = ({ failed }: { failed?: number }): void => {
-    const device = devices.known().find(({ devid }) => devid === failed)
-    device?.fail(new Error('it failed another process'))
+    if (failed !== undefined) devices.fail(failed, new Error('it failed another process'))
   }
   const secrets = [config.secret, config.previousSecret].filter(secret => secret !== undefined)
   const keys = secrets.map(hostKeys)

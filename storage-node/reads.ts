@@ -24,7 +24,7 @@ export async function sendUsage(device: Device, { reply }: Exchange): Promise<Fa
 
 /**
  * Answers with a file or the part that is asked for; with its digests, read from the disk for that,
- * where Want-Repr-Digest (RFC 9530) names some.
+ * where Want-Repr-Digest (RFC 9530) names some; `Priority: u=7` has time for that.
  */
 export async function sendFile(
   device: Device,
@@ -32,8 +32,11 @@ export async function sendFile(
   buffers: Buffers,
   exchange: Exchange,
 ): Promise<FastifyReply> {
-  const algorithms = wantedDigests(exchange.request.headers['want-repr-digest'])
-  const found = algorithms.length > 0 ? await device.digest(path, algorithms) : undefined
+  const { headers } = exchange.request
+  const algorithms = wantedDigests(headers['want-repr-digest'])
+  const patient = isBackground(headers['priority'])
+  const found =
+    algorithms.length > 0 ? await device.digest(path, algorithms, { patient }) : undefined
   const file = await device.open(path)
   try {
     const digest = found?.size === file.size ? formatDigests(found.digests) : ''
@@ -44,6 +47,10 @@ export async function sendFile(
     device.release(file)
   }
 }
+
+/** The lowest urgency there is (RFC 9218 section 4.1). */
+const isBackground = (field: string | string[] | undefined): boolean =>
+  /(?:^|[,\s])u=7(?:$|[,;\s])/.test(String(field ?? ''))
 
 async function sendOpened(
   device: Device,

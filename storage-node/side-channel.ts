@@ -192,8 +192,9 @@ async function report(devices: Devices, utilization: Utilization): Promise<strin
   const lines = await Promise.all(
     (await devices.list()).map(async devid => {
       const device = await devices.get(devid).catch(() => undefined)
-      const percent = device && (await utilization.of(devid, device.directory))
-      return `${devid}\t${percent === undefined ? '-' : percent.toFixed(2)}\n`
+      const percent = device && (await utilization.of(devid, device.fileSystem))
+      // MogileFS's trackers go by whole numbers only.
+      return `${devid}\t${percent === undefined ? '-' : Math.round(percent)}\n`
     }),
   )
   return `${lines.join('')}.\n`

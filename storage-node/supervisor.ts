@@ -20,11 +20,18 @@ export function createSupervisor(
   config: StorageNodeConfig,
   log: Logger,
 ): Daemon & { readonly address: Address } {
+  /** Of all processes: a disk that failed one of them has failed all, also those to come. */
+  const failed = new Set<number>()
+  const tellAll = (devid: number): void => {
+    failed.add(devid)
+    for (const worker of Object.values(cluster.workers ?? {})) worker?.send({ failed: devid })
+  }
   const devices = new Devices({
     root: config.root,
     fsync: config.fsync !== 'off',
     log,
     locks: ownLocks(),
+    onFailed: tellAll,
   })
   const { ending, end } = createEnding()
   const side = createSide(config, devices, log, end)
@@ -37,11 +44,10 @@ export function createSupervisor(
     const worker = cluster.fork({ UV_THREADPOOL_SIZE: threads })
     keepLocks(worker)
     worker.on('message', (message: { failed?: number }) => {
-      // A disk that failed one of them has failed all.
-      if (message.failed === undefined) return
-      for (const other of Object.values(cluster.workers ?? {})) other?.send(message)
+      if (message.failed !== undefined && !failed.has(message.failed)) tellAll(message.failed)
     })
     const { listening } = await ready(worker)
+    for (const devid of failed) worker.send({ failed: devid })
     http ??= listening['http']
     worker.once('exit', (code, signal) => {
       if (closing) return

@@ -14,13 +14,24 @@ export interface Target {
   readonly directory: boolean
   /** A component begins with a dot: never readable, since such names are ours. */
   readonly hidden: boolean
-  /** Number of the stored file, when the path is a replica's. */
+  /**
+   * Number of the stored file, when the path is a replica's. Trackers of ours give out none beyond
+   * 2^53 - 1; MogileFS's have 64 bits, and what has such a number is a file like any other here.
+   */
   readonly fid: number | undefined
 }
 
 const maxPathBytes = 1024
 const maxDevid = 2 ** 31 - 1
 const grammar = /^(?:\/[A-Za-z0-9_.-]{1,255})+\/?$/
+
+/** The place of a file whose number has 64 bits and is no safe integer. */
+function isHuge(path: string): boolean {
+  const [, b, mmm, ttt, digits = ''] = /^(\d)\/(\d{3})\/(\d{3})\/(\d{16,19})\.fid$/.exec(path) ?? []
+  return (
+    /^[1-9]/.test(digits) && digits.startsWith(`${b}${mmm}${ttt}`) && BigInt(digits) < 2n ** 63n
+  )
+}
 
 const badPath = (): CodedError => new CodedError('bad_path', 'not a path of a storage node')
 
@@ -52,7 +63,7 @@ export function parseTarget(path: string): Target | undefined {
   let fid: number | undefined
   if (below.endsWith('.fid')) {
     fid = parseReplicaPath(folded)?.fid
-    if (fid === undefined) throw badPath()
+    if (fid === undefined && !isHuge(below)) throw badPath()
   }
   return { devid, path: below, directory, hidden: /(^|\/)\./.test(below), fid }
 }

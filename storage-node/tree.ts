@@ -44,18 +44,28 @@ export class DirectoryTree {
   async ensure(path: string): Promise<void> {
     if (path === '.' || this.#durable.has(path)) return
     await this.ensure(dirname(path))
-    const { directory, disk, checkMounted } = this.#options
-    const made = join(directory, path)
-    // The empty mount point of a disk that went away must not fill up in its place.
-    await checkMounted()
     try {
-      await disk.mkdir(made)
+      await this.make(path)
     } catch (err) {
       if (!hasErrno(err, 'EEXIST')) throw err
-      const found = await disk.lstat(made)
+      const { directory, disk } = this.#options
+      const found = await disk.lstat(join(directory, path))
       if (found.isSymbolicLink()) throw new CodedError('not_regular', 'a link is in the way')
       if (!found.isDirectory()) throw new CodedError('bad_path', 'a file is in the way')
+      await this.#nameDurably(path)
     }
+  }
+
+  /** Makes one directory, named on disk. Throws what the system says, EEXIST and ENOENT for example. */
+  async make(path: string): Promise<void> {
+    const { directory, disk, checkMounted } = this.#options
+    // The empty mount point of a disk that went away must not fill up in its place.
+    await checkMounted()
+    await disk.mkdir(join(directory, path))
+    await this.#nameDurably(path)
+  }
+
+  async #nameDurably(path: string): Promise<void> {
     await this.flush(dirname(path))
     if (this.#durable.size >= maxRemembered) this.#durable.clear()
     this.#durable.add(path)

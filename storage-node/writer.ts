@@ -3,15 +3,14 @@
  * flushed. A crash at any step leaves the old file, the new one, or a temporary one that is swept.
  */
 import { randomBytes } from 'node:crypto'
-import { constants, fstatSync, ftruncateSync, type Stats } from 'node:fs'
+import { fstatSync, type Stats } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { CodedError } from '../common/errors.ts'
-import { writeBody, type Body, type Written } from './body.ts'
+import { writeBody, type Body, type StoredDigests, type Written } from './body.ts'
 import { agree, type Algorithm, type Digests } from './digests.ts'
 import type { Disk } from './disk.ts'
 import { hasErrno } from './errno.ts'
 import { pausePoint } from './pause.ts'
-import type { PartLocks } from './part-locks.ts'
 import type { DirectoryTree } from './tree.ts'
 
 export interface WriteOptions {
@@ -27,16 +26,6 @@ export interface WriteOptions {
   readonly pieceSize: () => number
 }
 
-/** A part of a file that is written piece by piece. */
-export interface AppendOptions extends Omit<WriteOptions, 'size'> {
-  /** Offset of the part's first byte. */
-  readonly first: number
-  /** Bytes of the part. */
-  readonly length: number
-  /** Bytes of the whole file; undefined where the sender does not say, and the name has what is there. */
-  readonly total: number | undefined
-}
-
 export interface WriterOptions {
   readonly devid: number
   readonly directory: string
@@ -47,9 +36,8 @@ export interface WriterOptions {
   readonly disk: Disk
   readonly tree: DirectoryTree
   readonly fsync: boolean
-  readonly locks: PartLocks
   /** Digests of a file of ours, by its absolute path. */
-  readonly digest: (path: string) => Promise<Digests>
+  readonly digest: (path: string) => Promise<StoredDigests>
 }
 
 /**
@@ -58,19 +46,19 @@ export interface WriterOptions {
  */
 export const tempDirectory = '.tmp'
 
-/** Bytes of a part that are put in their place at once. */
-const copyBytes = 512 * 1024
-
-/** What follows the name of a file that is written in parts. */
-export const partSuffix = '.part'
-
 export class Writer {
+  readonly disk: Disk
+  readonly tree: DirectoryTree
+  readonly fsync: boolean
   readonly #options: WriterOptions
   readonly #prefix = randomBytes(9).toString('hex')
   #count = 0
 
   constructor(options: WriterOptions) {
     this.#options = options
+    this.disk = options.disk
+    this.tree = options.tree
+    this.fsync = options.fsync
   }
 
   /**
@@ -83,12 +71,12 @@ export class Writer {
     const { disk, isLocal } = this.#options
     if (options.replace) await this.checkPlace(path)
     else await this.#checkParent(path)
-    const temp = await this.#createTemp(path)
+    const temp = await this.createTemp(path)
     let named = false
     try {
-      const written = await this.#fill(temp.fd, body, options)
+      const written = await this.fill(temp.fd, body, options)
       await pausePoint('put: flushed')
-      named = await this.#publish(temp.file, path, options.replace, written)
+      named = await this.publish(temp.file, path, options.replace, written)
       return written
     } finally {
       // The last descriptor of a file without a name frees its blocks, which may take long.
@@ -99,114 +87,21 @@ export class Writer {
     }
   }
 
-  /**
-   * Writes one part of a file that gets its name when the last part is there. Parts come in order,
-   * and one may be sent again. Returns the whole file's size and digests when it is complete, else
-   * how many bytes are there. Throws range_not_satisfiable for a part beyond what is there,
-   * overloaded while another request writes a part of this file, and what `write` throws.
-   */
-  async append(path: string, body: Body, options: AppendOptions): Promise<Written | number> {
-    const { locks } = this.#options
-    const { total } = options
-    await this.checkPlace(path)
-    const file = this.#tempFile(`${basename(path)}${partSuffix}`)
-    if (!(await locks.take(file))) {
-      throw new CodedError('overloaded', 'another request is writing a part of this file')
-    }
-    try {
-      return total === undefined
-        ? await this.#extend(path, body, options)
-        : await this.#fillPart(file, path, body, { ...options, total })
-    } finally {
-      locks.give(file)
-    }
+  /** The digests of a file of ours, by its absolute path. */
+  digest(file: string): Promise<StoredDigests> {
+    return this.#options.digest(file)
   }
 
-  async #fillPart(
-    file: string,
-    path: string,
-    body: Body,
-    options: AppendOptions & { readonly total: number },
-  ): Promise<Written | number> {
-    const { disk } = this.#options
-    const { first, length, total } = options
-    const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
-    let fd: number | undefined
-    try {
-      fd = await this.#openTemp(file, flags)
-      const have = fstatSync(fd).size
-      if (first > have) {
-        throw new CodedError('range_not_satisfiable', `only ${have} bytes are there`)
-      }
-      if (length === 0) return have
-      const { size } = await writeBody(disk, fd, body, {
-        position: first,
-        pieceSize: options.pieceSize,
-        algorithms: [],
-      })
-      if (size !== length)
-        throw new CodedError('size_mismatch', `${size} bytes came, not ${length}`)
-      if (first + length < total) return Math.max(have, first + length)
-      if (have > total) ftruncateSync(fd, total)
-      if (this.#options.fsync) await this.#flush(fd)
-      const digests = await this.#options.digest(file)
-      const { sha256 } = digests
-      if (!sha256 || !agree(digests, options.expected ?? {})) {
-        await disk.unlink(file)
-        throw new CodedError('checksum_mismatch', 'the bytes are not those that were announced')
-      }
-      const written = { size: total, digests: { ...digests, sha256 } }
-      const named = await this.#publish(file, path, options.replace, written)
-      if (!named) await disk.unlink(file).catch(ignoreAbsent)
-      return written
-    } finally {
-      if (fd !== undefined) disk.close(fd)
-    }
-  }
-
-  /**
-   * Writes a part into the file that has the name, as clients expect that keep a file open for
-   * writing; returns its size. The part is received first, so that a client that leaves changes
-   * nothing; a crash while it is put in its place may leave a piece of it, as it was not
-   * acknowledged.
-   */
-  async #extend(path: string, body: Body, options: AppendOptions): Promise<number> {
-    const { disk, directory, fsync } = this.#options
-    const { first, length } = options
-    const have = (await this.checkPlace(path))?.size
-    if (first > (have ?? 0)) {
-      throw new CodedError('range_not_satisfiable', `only ${have ?? 0} bytes are there`)
-    }
-    if (have === undefined) {
-      const { size } = await this.write(path, body, { ...options, size: length })
-      return size
-    }
-    const temp = await this.#createTemp(path)
-    let fd: number | undefined
-    try {
-      await this.#fill(temp.fd, body, { ...options, size: length })
-      fd = await disk.open(join(directory, path), constants.O_RDWR | constants.O_NOFOLLOW)
-      const piece = Buffer.allocUnsafe(Math.min(length, copyBytes))
-      for (let done = 0; done < length;) {
-        const read = await disk.read(temp.fd, piece, { length: piece.length, position: done })
-        if (read === 0) throw new Error('a temporary file has become shorter')
-        await disk.write(fd, [piece.subarray(0, read)], first + done)
-        done += read
-      }
-      if (fsync) await this.#flush(fd)
-      return fstatSync(fd).size
-    } finally {
-      if (fd !== undefined) disk.close(fd)
-      disk.close(temp.fd)
-      await disk.unlink(temp.file).catch(() => {})
-    }
+  /** The absolute path of what is served as `path`. */
+  placeOf(path: string): string {
+    return join(this.#options.directory, path)
   }
 
   /** What is at `path`, if anything. Throws unless a regular file may be there. */
   async checkPlace(path: string): Promise<Stats | undefined> {
     try {
       await this.#options.tree.checkPlain(dirname(path))
-      const found = await this.#options.disk.lstat(join(this.#options.directory, path))
+      const found = await this.#options.disk.lstat(this.placeOf(path))
       if (found.isDirectory()) throw new CodedError('bad_path', 'a directory is in this place')
       if (!found.isFile()) throw new CodedError('not_regular', 'only regular files are served')
       return found
@@ -224,20 +119,23 @@ export class Writer {
     }
   }
 
-  #tempFile(name: string): string {
+  /** The absolute path of a file beside those that are served. */
+  tempFile(name: string): string {
     return join(this.#options.directory, tempDirectory, name)
   }
 
-  async #createTemp(path: string): Promise<{ file: string; fd: number }> {
+  /** Makes a file for bytes that have no name yet; whoever asked removes it. */
+  async createTemp(path: string): Promise<{ file: string; fd: number }> {
     // The name is for people; together with the rest it must stay below 255 bytes.
     const name = `${basename(path).slice(0, 200)}.${this.#prefix}${this.#count++}.tmp`
-    const file = this.#tempFile(name)
-    const fd = await this.#openTemp(file, 'wx+')
+    const file = this.tempFile(name)
+    const fd = await this.openTemp(file, 'wx+')
     await pausePoint('put: created')
     return { file, fd }
   }
 
-  async #openTemp(file: string, flags: number | string): Promise<number> {
+  /** Opens such a file on the disk that is known. Throws device_not_mounted, and what the system says. */
+  async openTemp(file: string, flags: number | string): Promise<number> {
     const { disk, tree, devid, fileSystem } = this.#options
     const open = (): Promise<number> => disk.open(file, flags, 0o644)
     const fd = await open().catch(async (err: unknown) => {
@@ -251,10 +149,11 @@ export class Writer {
     throw new CodedError('device_not_mounted', `the disk of dev${devid} is not mounted`)
   }
 
-  /** Writes, checks and flushes all of `body`. */
-  async #fill(fd: number, body: Body, options: WriteOptions): Promise<Written> {
+  /** Writes, checks and flushes all of `body`. Throws what `write` throws before it names the file. */
+  async fill(fd: number, body: Body, options: WriteOptions): Promise<Written> {
     const { size: wanted, expected = {}, algorithms = [], pieceSize } = options
     const written = await writeBody(this.#options.disk, fd, body, {
+      size: wanted,
       pieceSize,
       algorithms: [...new Set([...algorithms, ...(Object.keys(expected) as Algorithm[])])],
     })
@@ -265,7 +164,7 @@ export class Writer {
       throw new CodedError('checksum_mismatch', 'the bytes are not those that were announced')
     }
     await pausePoint('put: written')
-    if (this.#options.fsync) await this.#flush(fd)
+    if (this.#options.fsync) await this.flush(fd)
     return written
   }
 
@@ -273,7 +172,7 @@ export class Writer {
    * Throws device_failed, and that is final: the kernel may have dropped what it could not write, and
    * a second try would report success for bytes that are gone.
    */
-  async #flush(fd: number): Promise<void> {
+  async flush(fd: number): Promise<void> {
     const { disk, devid } = this.#options
     try {
       await disk.datasync(fd)
@@ -284,9 +183,9 @@ export class Writer {
   }
 
   /** Gives the file its name, durably. False: the same bytes had it already. */
-  async #publish(temp: string, path: string, replace: boolean, written: Written): Promise<boolean> {
-    const { directory, disk, tree } = this.#options
-    const file = join(directory, path)
+  async publish(temp: string, path: string, replace: boolean, written: Written): Promise<boolean> {
+    const { disk, tree } = this.#options
+    const file = this.placeOf(path)
     const name = async (): Promise<void> => {
       await tree.ensure(dirname(path))
       // A link fails where a rename would replace: of two that write a fid at once, one wins.
@@ -303,7 +202,7 @@ export class Writer {
     } catch (err) {
       if (!hasErrno(err, 'EEXIST')) throw err
       if (!(await this.#holds(path, written))) {
-        throw new CodedError('fid_exists', 'other bytes are stored under this fid')
+        throw fidExists()
       }
       named = false
     }
@@ -319,11 +218,16 @@ export class Writer {
   async #holds(path: string, { size, digests }: Written): Promise<boolean> {
     const found = await this.checkPlace(path)
     if (found?.size !== size) return false
-    const { sha256 } = await this.#options.digest(join(this.#options.directory, path))
-    return sha256?.equals(digests.sha256) ?? false
+    const { sha256 } = await this.digest(this.placeOf(path))
+    return sha256.equals(digests.sha256)
   }
 }
 
-function ignoreAbsent(err: unknown): void {
+/** What is there under a fid has other bytes. */
+export const fidExists = (): CodedError =>
+  new CodedError('fid_exists', 'other bytes are stored under this fid')
+
+/** For what may be gone already. */
+export function ignoreAbsent(err: unknown): void {
   if (!hasErrno(err, 'ENOENT')) throw err
 }

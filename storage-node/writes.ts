@@ -1,4 +1,4 @@
-/** PUT, COPY and DELETE as far as they are not answered the short way. */
+/** PUT, COPY, DELETE and MKCOL as far as they are not answered the short way. */
 import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { CodedError, isCoded } from '../common/errors.ts'
@@ -10,6 +10,7 @@ import { agree, parseDigests, parseMd5, wantedDigests, type Digests } from './di
 import type { Puller, Source } from './source.ts'
 import type { Target } from './target.ts'
 import type { Uploads } from './uploads.ts'
+import { allowedVerbs } from './verbs.ts'
 
 export interface WriteExchange {
   readonly request: FastifyRequest
@@ -107,6 +108,22 @@ export async function remove({
   if (!sha256) throw new CodedError('bad_checksum', 'Omg-Set-Aside needs a sha-256')
   const setAside = await device.setAside(target.path, sha256)
   return setAside ? reply.code(204).send() : reply.send({ setAside })
+}
+
+/** Makes a directory for files with names of their own (RFC 4918 section 9.3). */
+export async function makeDirectory({
+  request,
+  reply,
+  device,
+  target,
+}: Pick<WriteExchange, 'request' | 'reply' | 'device' | 'target'>): Promise<FastifyReply> {
+  const { headers } = request
+  if (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0) {
+    throw new CodedError('unsupported_media_type', 'a directory is made without a body')
+  }
+  if (await device.makeDirectory(target.path)) return reply.code(201).send()
+  reply.header('allow', allowedVerbs(target).replace('MKCOL, ', ''))
+  throw new CodedError('method_not_allowed', 'something has this name already')
 }
 
 function stored(written: Written, { reply, key, target }: WriteExchange): FastifyReply {

@@ -56,6 +56,14 @@ export const TrackerConfig = Type.Object({
       secret: true,
     }),
   ),
+  sidePort: Type.Optional(
+    Type.Integer({
+      description:
+        "port of all storage nodes' side channels; without it one above each node's own port",
+      minimum: 1,
+      maximum: 65_535,
+    }),
+  ),
   open: Type.Boolean({
     description: 'hand out plain URLs on the line protocol, as MogileFS does',
     default: false,

@@ -40,6 +40,7 @@ import { createReviewWorker } from './workers/review.ts'
 import { createScrubWorker } from './workers/scrub.ts'
 import { createSweepWorker } from './workers/sweep.ts'
 import { createUpkeepWorker } from './workers/upkeep.ts'
+import { Utilization } from './workers/utilization.ts'
 
 export type { TrackerConfig } from './config.ts'
 export type * from './plugins/plugin.ts'
@@ -102,7 +103,9 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
     wake: (worker: string) => jobs.wake(worker),
     log,
   }
-  const monitor = createMonitor(base, log.child({ worker: 'monitor' }))
+  const monitorLog = log.child({ worker: 'monitor' })
+  const utilization = new Utilization({ port: config.sidePort, log: monitorLog })
+  const monitor = createMonitor(base, monitorLog, utilization)
   const ctx: Context = {
     ...base,
     monitorRound: () => monitor.round(),
@@ -128,6 +131,7 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
   const close = async (): Promise<void> => {
     const idle = jobs.close()
     await Promise.all([http?.close(), wire.close(), idle])
+    utilization.close()
     await storage.close()
     await Promise.all([db.close(), lazyDb.close()])
   }

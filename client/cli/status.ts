@@ -140,7 +140,19 @@ export function describeStatus(
     ]),
     width,
   )
-  return [head + healingLine(healing), hostTable, deviceTable, queueTable].join('\n')
+  return [
+    head + flushLine(hosts, red) + healingLine(healing),
+    hostTable,
+    deviceTable,
+    queueTable,
+  ].join('\n')
+}
+
+/** Names the hosts that lose files when their power fails; empty when there is none. */
+function flushLine(hosts: ClusterStatus['hosts'], paint: (text: string) => string): string {
+  const names = hosts.filter(({ fsync }) => fsync === 'off').map(({ name }) => name)
+  if (names.length === 0) return ''
+  return `${paint('fsync: off')} on ${names.join(', ')}: a power cut there loses acknowledged files\n`
 }
 
 /** What is lost, what waits and for how long; empty when there is nothing to say. */

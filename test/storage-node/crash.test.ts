@@ -1,111 +1,182 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { request } from 'node:http'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
-import { startDaemon, type TestDaemon } from './daemon.ts'
-import { filesBelow, send } from './node.ts'
+import { until } from '../helpers/until.ts'
+import { startDaemon } from './daemon.ts'
+import { filesBelow, secret, send, signed, startNode } from './node.ts'
 
-const path = replicaPath({ devid: 1, fid: 7 })
-const origin = ({ port }: TestDaemon): string => `127.0.0.1:${port}`
+const path = (fid: number): string => replicaPath({ devid: 1, fid })
+const bytes = 'the new bytes'
 
-function newRoot(t: Test): string {
-  const root = t.testdir()
-  mkdirSync(join(root, 'dev1'))
-  return root
+/** What a request that is cut off at one of its steps may leave. */
+interface Flow {
+  readonly what: string
+  readonly method: 'PUT' | 'COPY' | 'DELETE'
+  /** In their order. */
+  readonly steps: readonly string[]
+  /** From this step on the file is as the request wants it. */
+  readonly done: string
+  readonly before?: string
+  /** Undefined: there is none. */
+  readonly after: string | undefined
+  /** What has come in parts before. */
+  readonly parts?: string
+  readonly signed?: boolean
+  readonly body?: string
+  readonly range?: string
 }
 
-function store(root: string, text: string): void {
-  mkdirSync(join(root, dirname(path)), { recursive: true })
-  writeFileSync(join(root, path), text)
+const naming = ['put: named', 'put: name flushed']
+const whole = ['put: created', 'put: written', 'put: flushed', ...naming]
+const put = { method: 'PUT', steps: whole, done: 'put: named', after: bytes, body: bytes } as const
+const last = {
+  ...put,
+  steps: ['part: opened', 'part: written', 'part: flushed', ...naming],
+  parts: bytes.slice(0, 8),
+  body: bytes.slice(8),
+  range: `8-12/13`,
 }
+const deletion = {
+  method: 'DELETE',
+  steps: ['delete: begun', 'delete: unlinked', 'delete: flushed'],
+  done: 'delete: unlinked',
+  after: undefined,
+} as const
 
-/** Runs a request that stops at `step`, kills the node there, and starts it again. */
-async function killAt(
-  t: Test,
+const flows: readonly Flow[] = [
+  { what: 'PUT', ...put },
+  { what: 'PUT over an old file', ...put, before: 'old' },
+  { what: 'signed PUT', ...put, signed: true },
+  { what: 'COPY', method: 'COPY', steps: whole, done: 'put: named', after: bytes },
+  { what: 'last part', ...last },
+  { what: 'last part over an old file', ...last, before: 'old' },
+  { what: 'signed last part', ...last, signed: true },
+  { what: 'question after the last part', ...last, parts: bytes, body: '', range: '*/13' },
   {
-    root,
-    step,
-    method,
-    headers = {},
-  }: {
-    root: string
-    step: string
-    method: string
-    headers?: Record<string, string>
+    what: 'first part',
+    ...put,
+    steps: ['part: opened', 'part: written'],
+    done: 'never',
+    body: bytes.slice(0, 8),
+    range: '0-7/13',
   },
-): Promise<TestDaemon> {
-  const args = headers['source'] ? ['--sources', new URL(headers['source']).host] : []
-  const node = await startDaemon(t, root, { OMG_TEST_PAUSE_AT: step }, args)
-  const paused = new Promise<void>(resolve => {
-    node.child.on('message', message => {
-      if ((message as { pausedAt?: string }).pausedAt === step) resolve()
-    })
-  })
-  const body = method === 'PUT' ? 'new bytes' : ''
-  const length = method === 'PUT' ? { 'content-length': body.length } : {}
-  const outgoing = request({ port: node.port, method, path, headers: { ...headers, ...length } })
-  outgoing.on('error', () => {})
-  outgoing.on('response', () => t.fail(`answered before "${step}"`))
-  outgoing.end(body)
-  await paused
-  await node.kill('SIGKILL')
-  return startDaemon(t, root)
+  {
+    what: 'part of a file without a known end',
+    ...put,
+    steps: ['put: created', 'put: written', 'part: received', 'part: in place'],
+    done: 'part: in place',
+    before: bytes.slice(0, 8),
+    body: bytes.slice(8),
+    range: '8-12/*',
+  },
+  { what: 'DELETE', ...deletion, before: 'old' },
+  { what: 'DELETE beside parts', ...deletion, before: 'old', parts: bytes },
+]
+
+interface Cut extends Flow {
+  readonly fid: number
+  readonly step: string
 }
 
-const puts = ['put: created', 'put: written', 'put: flushed', 'put: named', 'put: name flushed']
-
-void t.test(
-  'killed at any step of a PUT, a node has the old file or the new one, whole',
-  async t => {
-    for (const step of puts) {
-      for (const old of [undefined, 'old']) {
-        const root = newRoot(t)
-        if (old !== undefined) store(root, old)
-        const node = await killAt(t, { root, step, method: 'PUT' })
-        const answer = await send(node.port, 'GET', path)
-        const found = answer.status === 200 ? answer.body.toString() : undefined
-        t.equal(
-          found,
-          /named|name flushed/.test(step) ? 'new bytes' : old,
-          `${step}, before: ${old}`,
-        )
-        t.same(filesBelow(root), found === undefined ? [] : [path.slice(1)], 'and nothing else')
-        await node.kill('SIGKILL')
-      }
-    }
-  },
+const steps = [...new Set(flows.flatMap(flow => flow.steps))]
+const cuts: readonly Cut[] = steps.flatMap((step, s) =>
+  flows.flatMap((flow, f) =>
+    flow.steps.includes(step) ? [{ ...flow, step, fid: s * 100 + f + 1 }] : [],
+  ),
 )
 
-void t.test('killed at any step of a COPY, a node has the whole copy or none', async t => {
-  const sourceRoot = t.testdir()
-  mkdirSync(join(sourceRoot, 'dev2'))
-  const from = await startDaemon(t, sourceRoot)
-  const there = replicaPath({ devid: 2, fid: 7 })
-  await send(from.port, 'PUT', there, { body: 'copied bytes' })
-  for (const step of puts) {
-    const root = join(sourceRoot, step.replace(/\W/g, ''))
-    mkdirSync(join(root, 'dev1'), { recursive: true })
-    const source = `http://${origin(from)}${there}`
-    const node = await killAt(t, { root, step, method: 'COPY', headers: { source } })
-    const answer = await send(node.port, 'GET', path)
-    if (/named|name flushed/.test(step)) t.equal(answer.body.toString(), 'copied bytes', step)
-    else t.equal(answer.status, 404, step)
-    t.ok(
-      filesBelow(root).every(name => name.endsWith('.fid')),
-      'nothing else',
-    )
-    await node.kill('SIGKILL')
-  }
-})
+const isDone = ({ steps: all, step, done }: Cut): boolean =>
+  all.includes(done) && all.indexOf(step) >= all.indexOf(done)
 
-void t.test('killed at any step of a DELETE, a node has the whole file or none', async t => {
-  for (const step of ['delete: unlinked', 'delete: flushed']) {
-    const root = newRoot(t)
-    store(root, 'x')
-    const node = await killAt(t, { root, step, method: 'DELETE' })
-    t.equal((await send(node.port, 'GET', path)).status, 404, step)
-    t.same(filesBelow(root), [])
-    await node.kill('SIGKILL')
+function store(root: string, { fid, before, parts }: Cut): void {
+  const file = join(root, path(fid))
+  mkdirSync(dirname(file), { recursive: true })
+  if (before !== undefined) writeFileSync(file, before)
+  const temp = join(root, 'dev1', '.tmp', `${basename(file)}.part`)
+  if (parts !== undefined) writeFileSync(temp, parts)
+}
+
+const target = ({ fid, signed: withToken }: Flow & { fid: number }): string =>
+  withToken ? signed('PUT', { devid: 1, fid }) : path(fid)
+
+/** Sends requests that all stop at `step`, and kills the node there. */
+async function killAt(
+  t: Test,
+  { root, step, from }: { root: string; step: string; from: number },
+): Promise<void> {
+  const here = cuts.filter(cut => cut.step === step)
+  for (const cut of here) store(root, cut)
+  const env = { OMG_TEST_PAUSE_AT: step, OMG_STORAGE_NODE_SECRET: secret }
+  const node = await startDaemon(t, root, env, ['--sources', `127.0.0.1:${from}`])
+  let paused = 0
+  node.child.on('message', message => {
+    if ((message as { pausedAt?: string }).pausedAt === step) paused++
+  })
+  for (const cut of here) {
+    const { method, body = '', range, fid } = cut
+    const outgoing = request({
+      port: node.port,
+      method,
+      path: target(cut),
+      headers: {
+        'content-length': body.length,
+        ...(range !== undefined && { 'content-range': `bytes ${range}` }),
+        ...(method === 'COPY' && {
+          source: `http://127.0.0.1:${from}${replicaPath({ devid: 2, fid })}`,
+        }),
+      },
+    })
+    outgoing.on('error', () => {})
+    outgoing.on('response', ({ statusCode }) => t.fail(`${cut.what}, ${step}: ${statusCode}`))
+    outgoing.end(body)
   }
-})
+  await until(`all are at "${step}"`, () => paused === here.length)
+  await node.kill('SIGKILL')
+}
+
+void t.test(
+  'killed at any step of a PUT, COPY or DELETE, a node has the old file or the new one, whole',
+  async t => {
+    const source = await startNode(t, { root: join(t.testdir(), 'source'), devices: [2] })
+    const root = join(t.testdirName, 'root')
+    mkdirSync(join(root, 'dev1', '.tmp'), { recursive: true })
+    for (const { method, fid } of cuts) {
+      if (method !== 'COPY') continue
+      await source.send('PUT', replicaPath({ devid: 2, fid }), { body: bytes })
+    }
+    for (const step of steps) await killAt(t, { root, step, from: source.port })
+
+    const node = await startDaemon(t, root, { OMG_STORAGE_NODE_SECRET: secret })
+    for (const cut of cuts) {
+      const { status, body } = await send(node.port, 'GET', path(cut.fid))
+      const expected = isDone(cut) ? cut.after : cut.before
+      t.equal(status === 200 ? body.toString() : undefined, expected, `${cut.what}, ${cut.step}`)
+    }
+    const temporary = filesBelow(join(root, 'dev1', '.tmp'))
+    t.ok(
+      temporary.every(name => name.endsWith('.part')),
+      `nothing but parts: ${temporary.join()}`,
+    )
+
+    for (const cut of cuts) {
+      if (!cut.range?.endsWith('/13')) continue
+      const ask = (body: string, range: string) =>
+        send(node.port, 'PUT', target(cut), {
+          body,
+          headers: { 'content-range': `bytes ${range}` },
+        })
+      let answer = await ask('', '*/13')
+      if (answer.status === 202) {
+        const offset = Number(answer.headers['omg-offset'])
+        answer = await ask(bytes.slice(offset), `${offset}-12/13`)
+      }
+      t.equal(answer.status, 201, `${cut.what} goes on after ${cut.step}`)
+      t.ok(answer.headers['omg-receipt'], 'with a receipt')
+      t.equal((await send(node.port, 'GET', path(cut.fid))).body.toString(), bytes)
+    }
+    const parts = filesBelow(join(root, 'dev1', '.tmp'))
+    t.same(parts, [], 'what was in parts is whole or gone')
+  },
+)

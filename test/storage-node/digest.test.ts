@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
@@ -72,6 +72,26 @@ void t.test('a file with a flipped byte is told by its digest, and can be set as
   t.match(await node.send('DELETE', path, { headers: { 'omg-set-aside': 'x' } }), { status: 400 })
   t.equal(readFileSync(join(node.root, path), 'utf8'), 'hello')
 })
+
+void t.test(
+  'a digest for which somebody waits does not wait for those in the background',
+  async t => {
+    const node = await startNode(t)
+    const large = replicaPath({ devid: 1, fid: 8 })
+    await node.send('PUT', path, { body: 'hello' })
+    writeFileSync(join(node.root, large), '')
+    truncateSync(join(node.root, large), 300 * 1024 * 1024) // read for two seconds and more
+    const head = (of: string, headers: Record<string, string> = {}) =>
+      node.send('HEAD', of, { headers: { 'want-repr-digest': 'sha-256', ...headers } })
+    let over = false
+    const patient = head(large, { priority: 'u=7' }).finally(() => {
+      over = true
+    })
+    t.equal((await head(path)).headers['repr-digest'], `sha-256=:${digest('sha256', 'hello')}:`)
+    t.notOk(over)
+    t.equal((await patient).status, 200)
+  },
+)
 
 void t.test('an inventory lists what is there, and goes on where it was left', async t => {
   const node = await startNode(t, { secret })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
+import { missing } from '../helpers/missing.ts'
 import { until } from '../helpers/until.ts'
 import { exchange, filesBelow, startNode, statusAndCode, type TestNode } from './node.ts'
 
@@ -11,19 +12,15 @@ const run = (command: string, ...args: string[]): void => {
   execFileSync(command, args, { stdio: 'ignore' })
 }
 
-/** Why no file system can be mounted here; false when one can. */
-const noMount = ((): string | false => {
+const noMount = missing('the right to mount a tmpfs', () => {
   const probe = mkdtempSync(join(tmpdir(), 'omg-probe-'))
   try {
     run('mount', '-t', 'tmpfs', '-o', 'size=64k', 'omg', probe)
     run('umount', probe)
-    return false
-  } catch {
-    return 'needs the right to mount a tmpfs'
   } finally {
     rmSync(probe, { recursive: true, force: true })
   }
-})()
+})
 
 /** A node whose device 1 is a file system of its own. */
 async function startOnTmpfs(t: Test, options: string): Promise<TestNode & { disk: string }> {

@@ -2,16 +2,13 @@
 import { execFileSync } from 'node:child_process'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { missing } from '../helpers/missing.ts'
 
 /** Why no fault can be had here; false when one can. */
-export const noFaults = ((): string | false => {
-  try {
-    execFileSync('cc', ['--version'], { stdio: 'ignore' })
-    return process.platform === 'linux' ? false : 'needs LD_PRELOAD'
-  } catch {
-    return 'needs a C compiler and LD_PRELOAD'
-  }
-})()
+export const noFaults = missing('a C compiler and LD_PRELOAD', () => {
+  execFileSync('cc', ['--version'], { stdio: 'ignore' })
+  return process.platform === 'linux'
+})
 
 /** Calls on files of device 1, while the file that FAULT names begins with the call's letter. */
 const source = `
@@ -45,15 +42,20 @@ static int flush(int fd, const char *name) {
 }
 int fsync(int fd) { return flush(fd, "fsync"); }
 int fdatasync(int fd) { return flush(fd, "fdatasync"); }
+ssize_t pwrite64(int fd, const void *from, size_t size, off64_t at) {
+  if (fault(fd) == 'W') { errno = EIO; return -1; }
+  return ((ssize_t (*)(int, const void *, size_t, off64_t))dlsym(RTLD_NEXT, "pwrite64"))(fd, from, size, at);
+}
 ssize_t pread64(int fd, void *into, size_t size, off64_t at) {
   if (fault(fd) == 'R') { errno = EIO; return -1; }
+  if (fault(fd) == 'H') while (told() == 'H') usleep(10000);
   if (fault(fd) == 'M' && at > 0) { errno = EIO; return -1; }
   return ((ssize_t (*)(int, void *, size_t, off64_t))dlsym(RTLD_NEXT, "pread64"))(fd, into, size, at);
 }
 `
 
-/** `F` flushes fail, `H` flushes hang, `R` reads fail, `M` reads behind the first byte of a file fail. */
-export type Fault = 'F' | 'H' | 'R' | 'M'
+/** `W` writes fail, `F` flushes fail, `H` flushes and reads hang, `R` reads fail, `M` reads behind the first byte of a file fail. */
+export type Fault = 'W' | 'F' | 'H' | 'R' | 'M'
 
 export interface FaultyDisk {
   /** For the environment of the node. */

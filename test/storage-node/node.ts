@@ -32,6 +32,8 @@ export interface TestNode {
 export interface SendOptions {
   readonly body?: string | Buffer
   readonly headers?: OutgoingHttpHeaders
+  /** Milliseconds of silence after which it rejects; a connection that a dying process got stays open. */
+  readonly patienceMs?: number
 }
 
 /** A node on a free port with devices 1 and 2, open unless a secret is given. */
@@ -70,7 +72,7 @@ export async function send(
   port: number,
   method: string,
   path: string,
-  { body = '', headers = {} }: SendOptions = {},
+  { body = '', headers = {}, patienceMs }: SendOptions = {},
 ): Promise<Answer> {
   const length = method === 'PUT' ? { 'content-length': Buffer.byteLength(body) } : {}
   const outgoing = request({
@@ -83,6 +85,9 @@ export async function send(
   })
   return new Promise((resolve, reject) => {
     outgoing.on('error', reject)
+    if (patienceMs !== undefined) {
+      outgoing.setTimeout(patienceMs, () => outgoing.destroy(new Error('no answer')))
+    }
     outgoing.on('response', response => {
       buffer(response).then(
         bytes => resolve(answerOf(response.statusCode, response.headers, bytes)),

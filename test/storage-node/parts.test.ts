@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import { utimesSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
-import { checkReceipt, parseReceipt } from '../../common/signing.ts'
-import { exchange, filesBelow, keys, secret, signed, startNode, until } from './node.ts'
+import { checkReceipt, parseReceipt, signGrant } from '../../common/signing.ts'
+import { until } from '../helpers/until.ts'
+import { exchange, filesBelow, keys, secret, signed, startNode } from './node.ts'
 
 const replica = { devid: 1, fid: 7 }
 const path = replicaPath(replica)
@@ -29,6 +31,64 @@ void t.test('a file may come in parts, and gets its name with the last', async t
   t.same(parseReceipt(receipt), { ...replica, size: 9, sha256: sha256('abcdefghi') })
   t.equal((await node.send('GET', signed('GET', replica))).body.toString(), 'abcdefghi')
   t.same(filesBelow(node.root), [path.slice(1)])
+})
+
+void t.test('who has lost the last answer gets it again', async t => {
+  const node = await startNode(t, { secret })
+  const put = (body: string, value: string) =>
+    node.send('PUT', signed('PUT', replica), { body, headers: range(value) })
+  await put('abc', '0-2/6')
+  const last = await put('def', '3-5/6')
+  const same = { status: 201, headers: { 'omg-receipt': String(last.headers['omg-receipt']) } }
+  t.match(await put('', '*/6'), same, 'who asks')
+  t.match(await put('def', '3-5/6'), same, 'who sends it once more')
+  const other = { status: 409, code: 'fid_exists' }
+  t.match(await put('', '*/7'), other, 'of another length')
+  t.match(await put('deF', '3-5/6'), other, 'of other bytes')
+  t.match(await put('ef', '4-5/6'), same)
+  t.match(await put('abC', '0-2/6'), { status: 202 }, 'from its beginning it is looked at')
+  t.match(await put('def', '3-5/6'), other, 'at its end')
+  await node.send(
+    'DELETE',
+    `${path}?${signGrant(keys, { method: 'DELETE', devid: 1, object: '7' }, Math.floor(Date.now() / 1000) + 60)}`,
+  )
+  t.match(await put('', '*/6'), { status: 202, headers: { 'omg-offset': '0' } }, 'once it is gone')
+  t.same(filesBelow(node.root), [], 'asking leaves nothing')
+})
+
+void t.test('a deleted file takes what came in parts with it', async t => {
+  const node = await startNode(t)
+  const put = (body: string, value: string) =>
+    node.send('PUT', path, { body, headers: range(value) })
+  await put('abc', '0-2/9')
+  t.equal((await node.send('DELETE', path)).status, 404, 'it has no name yet')
+  t.same(filesBelow(node.root), [])
+  await node.send('PUT', path, { body: 'old' })
+  await put('abc', '0-2/9')
+  t.equal((await node.send('DELETE', path)).status, 204)
+  t.same(filesBelow(node.root), [])
+
+  await put('abc', '0-2/9')
+  const head = `PUT ${path} HTTP/1.1\r\nHost: a\r\nContent-Range: bytes 3-8/9\r\n`
+  const socket = connect(node.port, '127.0.0.1')
+  let answer = ''
+  socket.on('data', chunk => (answer += chunk.toString()))
+  socket.write(`${head}Content-Length: 6\r\n\r\ndef`)
+  await until('the part is being written', async () => (await put('', '*/9')).status === 503)
+  t.equal((await node.send('DELETE', path)).status, 404)
+  socket.write('ghi')
+  await until('an answer', () => answer !== '')
+  socket.destroy()
+  t.match(answer, /^HTTP\/1\.1 416 /, 'the writer starts anew')
+  t.same(filesBelow(node.root), [])
+})
+
+void t.test('files of one name in two directories do not share their parts', async t => {
+  const node = await startNode(t)
+  const put = (name: string, body: string, value: string) =>
+    node.send('PUT', `/dev1/${name}`, { body, headers: range(value) })
+  await put('a/x', 'abc', '0-2/4')
+  t.match(await put('b/x', '', '*/4'), { status: 202, headers: { 'omg-offset': '0' } })
 })
 
 void t.test('parts that make no sense change nothing', async t => {

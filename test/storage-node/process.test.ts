@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { get, request } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -8,7 +8,8 @@ import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { runProgram, startDaemon } from './daemon.ts'
-import { filesBelow, send, until } from './node.ts'
+import { until } from '../helpers/until.ts'
+import { filesBelow, send } from './node.ts'
 
 const path = replicaPath({ devid: 1, fid: 7 })
 
@@ -125,6 +126,50 @@ void t.test('several processes serve one port, and one that dies is replaced', o
   await work()
   t.equal(await node.kill('SIGTERM'), 0)
 })
+
+void t.test('what a process that dies was writing, another may go on with', onLinux, async t => {
+  const root = rootWithDevice(t)
+  const node = await startDaemon(t, root, {}, ['--workers', '2'])
+  const put = (body: string, range: string) =>
+    send(node.port, 'PUT', path, {
+      body,
+      headers: { 'content-range': `bytes ${range}` },
+      patienceMs: 5_000,
+    })
+  t.equal((await put('abc', '0-2/6')).status, 202)
+  const socket = connect(node.port, '127.0.0.1')
+  socket.on('error', () => {})
+  const head = `PUT ${path} HTTP/1.1\r\nHost: a\r\nContent-Range: bytes 3-5/6\r\n`
+  socket.write(`${head}Content-Length: 3\r\n\r\nd`)
+  const { pid: supervisor } = node.child
+  const children = readFileSync(`/proc/${supervisor}/task/${supervisor}/children`, 'utf8')
+  const writer = await until('one writes the part', () =>
+    children.trim().split(' ').map(Number).find(holdsPart),
+  )
+  for (let i = 0; i < 10; i++) {
+    t.match(await put('def', '3-5/6'), { status: 503, code: 'overloaded' }, 'whoever is asked')
+  }
+  process.kill(writer, 'SIGKILL')
+  await until('the part can be written', async () => {
+    const answer = await put('def', '3-5/6').catch(() => undefined)
+    return answer?.status === 201
+  })
+  t.equal((await send(node.port, 'GET', path)).body.toString(), 'abcdef')
+  socket.destroy()
+  await node.kill('SIGTERM')
+})
+
+/** True for a process that has a file of parts open. */
+function holdsPart(pid: number): boolean {
+  const directory = `/proc/${pid}/fd`
+  return readdirSync(directory).some(fd => {
+    try {
+      return readlinkSync(join(directory, fd)).endsWith('.part')
+    } catch {
+      return false // it has been closed meanwhile
+    }
+  })
+}
 
 void t.test('a node that flushes nothing says so', async t => {
   const root = rootWithDevice(t)

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { execFileSync } from 'node:child_process'
 import {
+  existsSync,
   mkdirSync,
   mkdtempSync,
   rmSync,
@@ -159,16 +160,59 @@ void t.test('OPTIONS tells the truth', async t => {
   const node = await startNode(t)
   const all = 'GET, HEAD, PUT, DELETE, COPY, OPTIONS'
   t.match(await node.send('OPTIONS', path), { status: 204, headers: { allow: all } })
-  t.match(await node.send('OPTIONS', '*'), { status: 204, headers: { allow: all } })
-  t.match(await node.send('OPTIONS', '/'), {
-    status: 204,
-    headers: { allow: 'GET, HEAD, OPTIONS' },
-  })
+  const others: [target: string, allow: string][] = [
+    ['*', 'GET, HEAD, PUT, DELETE, COPY, MKCOL, OPTIONS'],
+    ['/', 'GET, HEAD, OPTIONS'],
+    ['/dev1/usage', 'GET, HEAD, OPTIONS'],
+    ['/dev1/name', 'GET, HEAD, PUT, DELETE, MKCOL, OPTIONS'],
+    ['/dev1/name/', 'MKCOL, OPTIONS'],
+    ['/dev1/0/000/000/', 'OPTIONS'],
+    ['/dev1/', 'OPTIONS'],
+  ]
+  for (const [target, allow] of others) {
+    const answer = await node.send('OPTIONS', target)
+    t.match(answer, { status: 204, headers: { allow } }, target)
+    t.notOk(answer.headers['dav'], 'no class of WebDAV is complete')
+  }
   for (const method of ['POST', 'PATCH', 'MOVE', 'PROPFIND', 'PROPPATCH', 'LOCK', 'TRACE']) {
     const answer = await node.send(method, path)
     t.match(answer, { status: 405, code: 'method_not_allowed', headers: { allow: all } }, method)
   }
-  t.equal((await node.send('MKCOL', '/dev1/0/000/000/')).status, 400, 'trackers stop asking')
+})
+
+void t.test('a directory is made for names of their own, and for replicas by PUT', async t => {
+  const node = await startNode(t)
+  for (const name of ['0/', '0/000/', '0/000/000/', 'test-write', fidPath(7)]) {
+    const answer = await node.send('MKCOL', `/dev1/${name}`)
+    t.match(answer, { status: 400, code: 'bad_request' }, `${name}: trackers stop asking`)
+  }
+  t.equal((await node.send('MKCOL', '/dev1/a/')).status, 201)
+  t.equal((await node.send('MKCOL', '/dev1/a/b')).status, 201)
+  t.equal((await node.send('PUT', '/dev1/a/b/file', { body: 'x' })).status, 201)
+  for (const name of ['', 'a', 'a/b/file']) {
+    const answer = await node.send('MKCOL', `/dev1/${name}`)
+    t.match(answer, { status: 405, headers: { allow: /OPTIONS$/ } }, `${name}: it is there`)
+    t.notMatch(answer.headers.allow, 'MKCOL')
+  }
+  symlinkSync(tmpdir(), join(node.root, 'dev1', 'link'))
+  const refused: [target: string, status: number, code: string][] = [
+    ['/dev1/nowhere/c', 409, 'no_parent'],
+    ['/dev1/a/b/file/c', 409, 'no_parent'],
+    ['/dev1/link/c', 403, 'not_regular'],
+    ['/dev1/.c', 400, 'bad_path'],
+    ['/dev9/c', 404, 'no_such_device'],
+    ['/dev1/usage', 405, 'method_not_allowed'],
+    ['/', 400, 'bad_path'],
+  ]
+  for (const [target, status, code] of refused) {
+    t.match(await node.send('MKCOL', target), { status, code }, target)
+  }
+  const withBody = await node.send('MKCOL', '/dev1/c', {
+    body: 'x',
+    headers: { 'content-length': 1 },
+  })
+  t.match(withBody, { status: 415, code: 'unsupported_media_type' })
+  t.notOk(existsSync(join(node.root, 'dev1', 'c')))
 })
 
 void t.test('nothing but regular files is reached, and nothing through a link', async t => {

@@ -1,4 +1,5 @@
 /** What goes on in the cluster. */
+import { formatAddress } from '../../common/address.ts'
 import type { Context } from '../cluster/context.ts'
 import { decideLosses } from '../cluster/losses.ts'
 import { countFiles } from '../store/files.ts'
@@ -13,7 +14,12 @@ export interface Status {
   readonly openUploads: number
   readonly queues: { readonly replicate: QueueDepth; readonly delete: QueueDepth }
   readonly healing: Healing
+  /** Whether hosts' nodes flush before they say that they stored something, by the host's id. */
+  readonly flushes: ReadonlyMap<number, boolean>
 }
+
+/** Milliseconds that a node has to tell of itself. */
+const answerMs = 2_000
 
 /** How far making up for lost devices and other changes is. */
 export interface Healing {
@@ -27,16 +33,32 @@ export interface Healing {
   readonly secondsToSafe: number | undefined
 }
 
-/** Files, open uploads, queues and healing. */
+/** Files, open uploads, queues, healing, and what hosts say of themselves. */
 export async function clusterStatus(ctx: Context): Promise<Status> {
   const { db } = ctx
-  const [files, openUploads, queues, healing] = await Promise.all([
+  const [files, openUploads, queues, healing, flushes] = await Promise.all([
     countFiles(db),
     countOpenUploads(db),
     queueDepths(db),
     healingStatus(ctx),
+    askFlushes(ctx),
   ])
-  return { files, openUploads, queues, healing }
+  return { files, openUploads, queues, healing, flushes }
+}
+
+/** Asks the nodes that are there; those that do not tell are left out. */
+async function askFlushes({ cluster, storage }: Context): Promise<ReadonlyMap<number, boolean>> {
+  const flushes = new Map<number, boolean>()
+  await Promise.all(
+    [...cluster.snapshot.hosts.values()].map(async ({ id, ip, port }) => {
+      if (cluster.hostObservation(id) !== 'reachable') return
+      const url = `http://${formatAddress({ host: ip, port })}/`
+      const signal = AbortSignal.timeout(answerMs)
+      const told = await storage.flushes(url, { signal }).catch(() => undefined)
+      if (told !== undefined) flushes.set(id, told)
+    }),
+  )
+  return flushes
 }
 
 async function healingStatus({ db, cluster }: Context): Promise<Healing> {

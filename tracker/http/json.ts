@@ -146,7 +146,11 @@ export function statusToJson(ctx: Cluster, status: Status, version: string): Clu
   })
   return {
     version,
-    hosts: [...ctx.cluster.snapshot.hosts.values()].map(host => hostToJson(ctx, host)),
+    hosts: [...ctx.cluster.snapshot.hosts.values()].map(host => {
+      const flushes = status.flushes.get(host.id)
+      const fsync = flushes === undefined ? {} : ({ fsync: flushes ? 'on' : 'off' } as const)
+      return { ...hostToJson(ctx, host), ...fsync }
+    }),
     devices: ctx.cluster.devices().map(deviceToJson),
     files: status.files,
     openUploads: status.openUploads,

@@ -21,6 +21,7 @@ import {
 } from '../store/observations.ts'
 import type { Worker } from './loop.ts'
 import { probe, type Look } from './probe.ts'
+import type { Utilization } from './utilization.ts'
 
 /** Milliseconds between two rounds. */
 const restMs = 2_500
@@ -40,9 +41,9 @@ export interface Monitor extends Worker {
 
 type Eyes = Omit<Context, 'monitorRound'>
 
-export function createMonitor(ctx: Eyes, log: Logger): Monitor {
+export function createMonitor(ctx: Eyes, log: Logger, utilization: Utilization): Monitor {
   const lease = { name: 'monitor', holder: randomUUID() }
-  const watch = new Watch(ctx, log)
+  const watch = new Watch(ctx, log, utilization)
   let last: Promise<void> = Promise.resolve()
   let next: Promise<void> | undefined
 
@@ -80,20 +81,23 @@ export function createMonitor(ctx: Eyes, log: Logger): Monitor {
 class Watch {
   readonly #ctx: Eyes
   readonly #log: Logger
+  readonly #utilization: Utilization
   readonly #testedAt = new Map<number, number>()
   readonly #health = new Map<number, Health>()
   /** How far the database's clock is ahead of ours, in seconds. */
   #offset = 0
 
-  constructor(ctx: Eyes, log: Logger) {
+  constructor(ctx: Eyes, log: Logger, utilization: Utilization) {
     this.#ctx = ctx
     this.#log = log
+    this.#utilization = utilization
   }
 
   /** Looks at every device itself. */
   async lookAtAll(): Promise<void> {
     await this.#readClock()
     await this.#lookAt(this.#forgetOthers())
+    this.#listen()
   }
 
   /** Takes over what another tracker saw; looks itself at what it did not see to be good. */
@@ -111,6 +115,7 @@ class Watch {
     }
     await this.#readClock()
     await this.#lookAt(doubtful)
+    this.#listen()
     const readable = doubtful.filter(({ devid }) => {
       const away = seen.get(devid)?.awaySeconds ?? null
       return away !== null && this.#stateOf(devid) !== 'unreachable'
@@ -223,12 +228,23 @@ class Watch {
     }
   }
 
+  /** Has the hosts that are there tell how busy they are. */
+  #listen(): void {
+    const { cluster } = this.#ctx
+    const { hosts } = cluster.snapshot
+    const there = [...hosts.values()].filter(
+      ({ id }) => cluster.hostObservation(id) === 'reachable',
+    )
+    this.#utilization.follow(there)
+  }
+
   #stateOf(devid: number): Device['observed'] {
     return this.#ctx.cluster.deviceObservation(devid)
   }
 
   /** Returns what it was before. */
-  #observe({ devid }: Device, { state, usage, skewSeconds, why }: Look): Device['observed'] {
+  #observe(device: Device, { state, usage, skewSeconds, why }: Look): Device['observed'] {
+    const { devid } = device
     const before = this.#stateOf(devid)
     this.#ctx.cluster.observeDevice(devid, {
       state,
@@ -237,7 +253,7 @@ class Watch {
       ...(usage && {
         totalBytes: usage.totalBytes,
         usedBytes: usage.usedBytes,
-        utilization: usage.utilization,
+        utilization: this.#utilization.of(device) ?? usage.utilization,
       }),
     })
     if (before !== state) {
