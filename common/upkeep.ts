@@ -86,8 +86,18 @@ export const RebalanceStatus = Type.Object({
 })
 export type RebalanceStatus = Type.Static<typeof RebalanceStatus>
 
-/** Devices that the policy selects now. */
-export const RebalanceTest = Type.Object({ sources: Devids, destinations: Devids })
+/** Devices that the policy selects now, and how much would leave them. */
+export const RebalanceTest = Type.Object({
+  sources: Devids,
+  destinations: Devids,
+  amounts: Type.Array(
+    Type.Object({ devid: Type.Integer(), files: Type.Integer(), bytes: Type.Integer() }),
+    {
+      description:
+        'what would leave each source: exact up to 200,000 files a device, but for limits, which are reckoned with files of the average size',
+    },
+  ),
+})
 export type RebalanceTest = Type.Static<typeof RebalanceTest>
 
 export const FidQuery = Type.Object({

@@ -27,6 +27,7 @@ export function addRebalance(program: Command, cli: Cli): void {
       'set the policy and forget how far the last run got; without words, show it',
       'the RebalanceStatus',
     )
+    .alias('settings')
     .argument('[WORD...]', 'from_devices=1,2 to_hosts=3 limit_by=size limit=10g …')
     .option('--options <WORDS>', 'the same as one text')
   policy.action((words: string[], options: ConnectionOptions & { readonly options?: string }) =>
@@ -44,7 +45,7 @@ export function addRebalance(program: Command, cli: Cli): void {
   const test = cli.online(
     group,
     'test',
-    'show which devices the policy selects, and move nothing',
+    'show which devices the policy selects and how much would leave them, and move nothing',
     'the RebalanceTest',
   )
   test.action((options: ConnectionOptions) =>
@@ -56,8 +57,12 @@ export function addRebalance(program: Command, cli: Cli): void {
       if (json) return out.json(found)
       const devices = (devids: readonly number[]): string =>
         devids.length === 0 ? 'none' : devids.map(devid => `dev${devid}`).join(' ')
+      const amounts = found.amounts.map(
+        ({ devid, files, bytes }) =>
+          `would leave   dev${devid}: ${files} files, ${formatBytes(bytes)}\n`,
+      )
       await out.write(
-        `policy        ${printable(text)}\nfrom          ${devices(found.sources)}\nto            ${devices(found.destinations)}\n`,
+        `policy        ${printable(text)}\nfrom          ${devices(found.sources)}\nto            ${devices(found.destinations)}\n${amounts.join('')}`,
       )
     }),
   )

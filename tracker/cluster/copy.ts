@@ -71,11 +71,16 @@ interface Ends {
   readonly from: number
   readonly to: number
   readonly signal?: AbortSignal | undefined
+  /**
+   * Told when nobody knows whether a copy that failed has left bytes at the destination: they may be
+   * good, and somebody else may have made the same copy. Without it they are removed at once.
+   */
+  readonly leftOver?: () => Promise<void>
 }
 
 /**
  * Copies `content` from one device to another. The copy has its length checked, and its digests where
- * any are known. Throws CopyError; then nothing is left at the destination, as far as it can be reached.
+ * any are known. Throws CopyError; then nothing is left at the destination, but see `leftOver`.
  */
 export async function copyReplica(ctx: Hands, content: Content, ends: Ends): Promise<Copied> {
   const arrived = ctx.cluster.expect(ends.to, content.size)
@@ -93,11 +98,8 @@ export async function copyReplica(ctx: Hands, content: Content, ends: Ends): Pro
 }
 
 /** Has the destination's node fetch the content; undefined when it cannot. */
-async function pull(
-  ctx: Hands,
-  content: Content,
-  { from, to, signal }: Ends,
-): Promise<Copied | undefined> {
+async function pull(ctx: Hands, content: Content, ends: Ends): Promise<Copied | undefined> {
+  const { from, to, signal } = ends
   const { fid, size, sha256 } = content
   const source = urlOf(ctx, 'GET', { devid: from, fid })
   const [, , at = ''] = source.split('/')
@@ -109,15 +111,26 @@ async function pull(
     const copied = { sha256: stored.sha256 ?? digestOf(stored.receipt) }
     return await verify(ctx, content, { copied, from, to, signal })
   } catch (err) {
-    await discard(ctx, { devid: to, fid })
-    if (err instanceof CopyError) throw err
     // Its list of sources is its operator's; what it may not fetch can still be brought.
     if (isCoded(err, 'source_refused')) return undefined
-    throw isCoded(err, 'source_failed')
-      ? new CopyError('source', from, err)
-      : new CopyError('destination', to, err)
+    // A node that says so has nothing of it.
+    if (isCoded(err, 'source_failed')) throw new CopyError('source', from, err)
+    await discard(ctx, fid, { ...ends, err })
+    throw err instanceof CopyError ? err : new CopyError('destination', to, err)
   }
 }
+
+const connectFailures: ReadonlySet<unknown> = new Set([
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+])
+
+/** The node was never asked. */
+const isConnectFailure = (err: unknown): boolean =>
+  isCoded(err, 'storage_unreachable') &&
+  connectFailures.has((err.cause as { code?: unknown } | undefined)?.code)
 
 async function alternative(
   { urls, hooks }: Hands,
@@ -132,10 +145,11 @@ async function alternative(
 async function relay(
   ctx: Hands,
   content: Content,
-  { from, to, signal }: Ends,
+  ends: Ends,
   other: { readonly url: string; readonly host?: string } | undefined,
 ): Promise<Copied> {
   const { storage } = ctx
+  const { from, to, signal } = ends
   const { fid, size } = content
   const { url, host } = other ?? { url: urlOf(ctx, 'GET', { devid: from, fid }), host: undefined }
   const source = await storage.get(url, { signal, host }).catch((err: unknown) => {
@@ -176,7 +190,7 @@ async function relay(
     return withWanted(content, copied, read)
   } catch (err) {
     source.body.destroy()
-    await discard(ctx, { devid: to, fid })
+    await discard(ctx, fid, { ...ends, err: broken ?? err })
     // A source that sent wrong or too few bytes shows at the destination as well: it is to blame.
     if (broken) throw new CopyError('source', from, broken)
     throw new CopyError('destination', to, err)
@@ -263,11 +277,23 @@ async function compareStored(
 }
 
 /** Removes what a failed copy may have left behind. */
-async function discard(ctx: Hands, replica: { devid: number; fid: number }): Promise<void> {
-  const url = ctx.urls.replica(replica, { method: 'DELETE', seconds: urlSeconds })
+async function discard(
+  ctx: Hands,
+  fid: number,
+  { to, leftOver, err }: Ends & { readonly err: unknown },
+): Promise<void> {
+  if (isConnectFailure(err)) return
+  if (leftOver && !isMismatch(err)) return leftOver()
+  const url = ctx.urls.replica({ devid: to, fid }, { method: 'DELETE', seconds: urlSeconds })
   if (!url) return
   await ctx.storage.remove(url, { signal: AbortSignal.timeout(2_000) }).catch(() => {})
 }
+
+/** The bytes that are there are seen to be wrong ones: nobody can have made a replica of them. */
+const isMismatch = (err: unknown): boolean =>
+  err instanceof CopyError
+    ? isMismatch(err.cause)
+    : isCoded(err, 'checksum_mismatch') || isCoded(err, 'size_mismatch')
 
 function urlOf(
   { urls }: Hands,

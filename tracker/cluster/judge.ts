@@ -1,5 +1,5 @@
 /** How a file's replicas stand to what its class asks for. */
-import { judge, removable, type Situation } from '../policy/replication.ts'
+import { betterPlaces, judge, removable, type Situation } from '../policy/replication.ts'
 import { holdsFiles, type Device } from '../policy/device.ts'
 import { parsePolicy, type PolicySpec } from '../policy/spec.ts'
 import type { Verdict } from '../policy/verdict.ts'
@@ -28,6 +28,15 @@ export function spareReplicas(ctx: Brain, file: Judged): Device[] {
   const { policy } = policyOf(ctx, file)
   return policy ? removable(policy, situationOf(ctx, file)) : []
 }
+
+/** Where one more copy lets others go, when there are too many and none can go as they lie. */
+export function betterCopy(ctx: Brain, file: Judged, options: JudgeOptions): Copy | undefined {
+  const { policy } = policyOf(ctx, file)
+  const to = policy ? betterPlaces(policy, situationOf(ctx, file, options)) : []
+  return to.length > 0 ? { kind: 'copy', to, ideal: true } : undefined
+}
+
+type Copy = Extract<Verdict, { kind: 'copy' }>
 
 type Brain = Pick<Context, 'cluster' | 'random'>
 

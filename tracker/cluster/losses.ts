@@ -42,7 +42,8 @@ export async function applyLosses(ctx: Judge, log: Logger): Promise<void> {
     const changes = { lost: await setLost(tx, lose, true), back: await setLost(tx, recover, false) }
     if (changes.back.length > 0) {
       await cancelReviews(tx, changes.back)
-      await requestReview(tx, { devids: changes.back }, seconds)
+      // Also of files elsewhere: with fewer hosts, fewer were enough.
+      await requestReview(tx, 'all', seconds)
     }
     if (changes.lost.length > 0) {
       await cancelReviews(tx, changes.lost)

@@ -4,32 +4,30 @@
  */
 import type { Logger } from '../../common/log.ts'
 import type { Verdict } from '../policy/verdict.ts'
-import { addReplica, findFileByFid, type FileRow } from '../store/files.ts'
-import { insertDeletion } from '../store/jobs.ts'
+import { findFileByFid, type FileRow } from '../store/files.ts'
+import { insertDeletion, lateSeconds } from '../store/jobs.ts'
+import { recordMoved, type MoveJob } from '../store/rebalance.ts'
 import { dropReplica, findLeaving } from '../store/replicas.ts'
 import type { Context } from './context.ts'
 import { CopyError, copyReplica, readableSources, type Content } from './copy.ts'
 import { seeSize } from './inspect.ts'
 import { judgeReplicas } from './judge.ts'
 
-export interface Moving {
-  readonly fid: number
-  /** The device to leave. */
-  readonly from: number
-  /** Where it may go to; undefined: anywhere. */
-  readonly to: ReadonlySet<number> | undefined
-}
-
 /** `gone`: there is no such replica any more. */
 export type Moved =
   { readonly kind: 'moved' | 'gone' } | { readonly kind: 'failed'; readonly why: string }
 
-/** Moves one replica. Throws only what is no fault of a device, an outage of the database for one. */
+/**
+ * Moves one replica, under the claim of its job. Throws only what is no fault of a device, an outage of
+ * the database for one.
+ */
 export async function moveReplica(
   ctx: Context,
-  { fid, from, to }: Moving,
+  job: MoveJob,
   { signal, log }: { readonly signal: AbortSignal; readonly log: Logger },
 ): Promise<Moved> {
+  const { fid, devid: from } = job
+  const to = job.devids.length > 0 ? new Set(job.devids) : undefined
   const barred = await findLeaving(ctx.db, fid)
   const outside = to ? ctx.cluster.devices().filter(({ devid }) => !to.has(devid)) : []
   const avoid = new Set([from, ...barred, ...outside.map(({ devid }) => devid)])
@@ -41,7 +39,12 @@ export async function moveReplica(
     const others = file.devids.filter(devid => devid !== from)
     const verdict = judgeReplicas(ctx, { ...file, devids: others }, { avoid })
     if (verdict.kind === 'stuck') return { kind: 'failed', why: verdict.why }
-    if (verdict.kind !== 'copy') return leave(ctx, file, { from, others, copied }, signal)
+    if (verdict.kind !== 'copy') {
+      const left = await leave(ctx, file, { from, others, copied }, signal)
+      if (left !== 'changed') return left
+      file = await findFileByFid(ctx.db, fid)
+      continue
+    }
     const [target] = verdict.to
     const [source] = readableSources(ctx, file.devids).filter(({ devid }) => !badSources.has(devid))
     if (!target || !source) return { kind: 'failed', why: 'no replica can be read now' }
@@ -49,17 +52,21 @@ export async function moveReplica(
       return { kind: 'failed', why: 'what is left to choose from is no better place' }
     }
     try {
-      const ends = { from: source.devid, to: target.devid, signal }
+      const place = file
+      const leftOver = (): Promise<void> =>
+        insertDeletion(ctx.db, place, { devids: [target.devid], seconds: lateSeconds })
+      const ends = { from: source.devid, to: target.devid, signal, leftOver }
       const { sha256 } = await copyReplica(ctx, contentOf(file), ends)
-      const replica = { devid: target.devid, sha256: sha256 ? Buffer.from(sha256, 'hex') : null }
-      const updated = await addReplica(ctx.db, file, replica)
-      if (!updated) {
-        // Gone meanwhile, or filed under another slot: the next try will see.
-        await insertDeletion(ctx.db, file, { devids: [target.devid], seconds: 0 })
+      const { slot } = place
+      const digest = sha256 ? Buffer.from(sha256, 'hex') : null
+      const replica = { slot, devid: target.devid, sha256: digest }
+      if (!(await recordMoved(ctx.db, job, replica))) {
+        // Gone meanwhile, filed under another slot, or somebody else's: the next try will see.
+        await leftOver()
         return { kind: 'failed', why: 'the file has changed meanwhile' }
       }
       copied = target.devid
-      file = updated
+      file = await findFileByFid(ctx.db, fid)
     } catch (err) {
       if (!(err instanceof CopyError)) throw err
       log.warn({ err, fid, devid: err.devid }, 'copy failed')
@@ -102,17 +109,17 @@ async function leave(
   file: FileRow,
   { from, others, copied }: { from: number; others: readonly number[]; copied: number | undefined },
   signal: AbortSignal,
-): Promise<Moved> {
-  const { fid, size } = file
-  const candidates = copied === undefined ? others : [copied]
+): Promise<Moved | 'changed'> {
+  const { fid, size, devids } = file
+  const candidates = copied !== undefined && others.includes(copied) ? [copied] : others
   for (const devid of candidates) {
     const seen = await seeSize(ctx, { fid, devid }, signal)
     if (seen.kind !== 'there' || seen.size !== size) continue
-    if (await dropReplica(ctx.db, file, { devid: from, verified: devid })) {
-      ctx.wake('delete')
-      return { kind: 'moved' }
-    }
-    return { kind: 'failed', why: 'the file has changed meanwhile' }
+    // Not while the others are not those that are enough: replication may have taken one away.
+    const drop = { devid: from, verified: devid, before: devids }
+    if (!(await dropReplica(ctx.db, file, drop))) return 'changed'
+    ctx.wake('delete')
+    return { kind: 'moved' }
   }
   return { kind: 'failed', why: 'no other replica can be seen to be whole now' }
 }

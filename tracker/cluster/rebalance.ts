@@ -26,6 +26,7 @@ import {
   restoreDevice,
   writeRebalance,
 } from '../store/rebalance.ts'
+import { requestReview, settledSeconds } from '../store/reviews.ts'
 import { databaseTime, lockUpkeep } from '../store/upkeep.ts'
 import type { Context } from './context.ts'
 import { numberSetting, queueLimits } from './snapshot.ts'
@@ -42,6 +43,8 @@ export async function releaseSource(tx: Db, state: RebalanceState): Promise<Reba
   const { current, statusBefore } = state
   if (current !== undefined && statusBefore !== undefined) {
     await restoreDevice(tx, { devid: current, status: statusBefore })
+    // What was placed meanwhile had to do without it.
+    if (statusBefore === 'alive') await requestReview(tx, 'all', settledSeconds)
   }
   return { ...state, statusBefore: undefined }
 }

@@ -7,6 +7,7 @@ import { CodedError } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
 import { insertAudit, type Caller } from '../store/audit.ts'
 import { insertDrain, listDrains, removeDrain, type DrainRow } from '../store/drains.ts'
+import { requestReview, settledSeconds } from '../store/reviews.ts'
 
 /** Devices that are to be emptied, and how far that is. */
 export function drainProgress({ db }: Pick<Context, 'db'>): Promise<DrainRow[]> {
@@ -71,6 +72,8 @@ async function undrainAll(
       found = true
       await insertAudit(tx, caller, { action: 'device.undrain', detail: { devid } })
     }
+    // Some files may be closer together than they need be from now on.
+    if (found) await requestReview(tx, 'all', settledSeconds)
   })
   await ctx.cluster.refresh()
   return found

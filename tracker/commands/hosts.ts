@@ -15,6 +15,7 @@ import {
   updateHost,
   type HostRow,
 } from '../store/hosts.ts'
+import { requestReview, settledSeconds } from '../store/reviews.ts'
 import { findHost } from './lookup.ts'
 
 /** Every host, by id. */
@@ -147,6 +148,7 @@ export async function createDevice(
       await insertDevice(tx, { devid, hostId: host.id, status, weight })
       const detail = { devid, host: host.name, status, weight }
       await insertAudit(tx, caller, { action: 'device.create', detail })
+      if (status === 'alive') await requestReview(tx, 'all', settledSeconds)
     }),
   )
   await applied(ctx)
@@ -205,6 +207,9 @@ export async function changeDevice(
       weight: weight ?? device.weight,
     })
     await insertAudit(tx, caller, { action: 'device.change', detail: { devid, ...change } })
+    // Some files may be closer together than they need be from now on.
+    if (status === 'alive' && device.status !== 'alive')
+      await requestReview(tx, 'all', settledSeconds)
   })
   await applied(ctx)
   return getDevice(ctx, devid)

@@ -6,9 +6,11 @@ import { releaseSource, storedPolicy } from '../cluster/rebalance.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import {
   allowance,
+  estimateMoves,
   parseRebalancePolicy,
   selectDestinations,
   selectSources,
+  type Amount,
   type RebalancePolicy,
 } from '../policy/rebalance.ts'
 import {
@@ -19,7 +21,12 @@ import {
 } from '../policy/rebalance-state.ts'
 import { insertAudit, type Caller } from '../store/audit.ts'
 import type { Db } from '../store/db.ts'
-import { readRebalance, writeRebalance, type RebalanceRow } from '../store/rebalance.ts'
+import {
+  countFilesOn,
+  readRebalance,
+  writeRebalance,
+  type RebalanceRow,
+} from '../store/rebalance.ts'
 import { databaseTime, lockUpkeep } from '../store/upkeep.ts'
 
 /** Longest policy, in characters. */
@@ -59,21 +66,30 @@ export async function setRebalancePolicy(
   })
 }
 
-/** Numbers of the devices that the policy selects now. */
+/** What the policy selects now. */
 export interface Selection {
+  /** Numbers of devices. */
   readonly sources: number[]
   readonly destinations: number[]
+  /** What would leave each source. */
+  readonly amounts: Amount[]
 }
 
-/** Tells what the policy would move from where to where. Throws no_rebal_policy. */
+/** Tells how much the policy would move from where to where. Throws no_rebal_policy. */
 export async function testRebalance(ctx: Pick<Context, 'db' | 'cluster'>): Promise<Selection> {
   const policy = policyOf(await readRebalance(ctx.db))
   await ctx.cluster.refresh()
   const devices = ctx.cluster.devices()
-  const sources = selectSources(policy, devices).map(({ devid }) => devid)
+  const selected = selectSources(policy, devices)
+  const sources = selected.map(({ devid }) => devid)
   const reserve = numberSetting(ctx.cluster.snapshot, 'min_free_space_mb') * 1024 * 1024
   const destinations = selectDestinations(policy, devices, { sources, reserve })
-  return { sources, destinations: destinations.map(({ devid }) => devid) }
+  const amounts = destinations.length === 0 ? [] : await countFilesOn(ctx.db, sources)
+  return {
+    sources,
+    destinations: destinations.map(({ devid }) => devid),
+    amounts: estimateMoves(policy, destinations.length === 0 ? [] : selected, amounts),
+  }
 }
 
 function policyOf({ policy }: RebalanceRow): RebalancePolicy {

@@ -205,6 +205,35 @@ export function allowance(
   return Math.floor((used * limit.amount) / 100)
 }
 
+/** Files on a device, and their bytes. */
+export interface Amount {
+  readonly devid: number
+  readonly files: number
+  readonly bytes: number
+}
+
+/**
+ * What would leave each of the sources, whose contents are given; where a limit allows a part only,
+ * it is reckoned with files of the average size.
+ */
+export function estimateMoves(
+  policy: RebalancePolicy,
+  sources: readonly Device[],
+  contents: readonly Amount[],
+): Amount[] {
+  const byCount = policy.limit?.by === 'count'
+  let globalLeft = allowance(policy, 'global', sources) ?? Number.POSITIVE_INFINITY
+  return sources.map(device => {
+    const { devid } = device
+    const { files = 0, bytes = 0 } = contents.find(one => one.devid === devid) ?? {}
+    const own = allowance(policy, 'device', [device]) ?? Number.POSITIVE_INFINITY
+    const there = byCount ? files : bytes
+    const share = there === 0 ? 1 : Math.min(1, Math.min(own, globalLeft) / there)
+    globalLeft -= there * share
+    return { devid, files: Math.floor(files * share), bytes: Math.floor(bytes * share) }
+  })
+}
+
 export interface Taken<File> {
   readonly files: readonly File[]
   /** The limit allows no more. */

@@ -89,20 +89,57 @@ function judgeState(policy: PolicySpec, state: PolicyState, custom: Situation['c
   }
 }
 
-/** What may leave a file that has too much: in order of preference, each of them alone. */
+/** With more copies than this, what is too much is taken away without looking to the end of it. */
+const foreseen = 10
+
+/**
+ * What may leave a file that has too much: in order of preference, each of them alone. None goes
+ * without which the others are too close together, though they are many enough.
+ */
 export function removable(policy: PolicySpec, situation: Situation): Device[] {
   const { devices, devids } = situation
-  const suffices = (devid: number): boolean => {
-    const without = devids.filter(other => other !== devid)
-    const { kind } = judge(policy, { ...situation, devids: without })
-    return kind === 'satisfied' || kind === 'excess'
+  const known = new Map<string, boolean>()
+  /** One after the other can go until the policy is satisfied. */
+  const suffice = (left: readonly number[]): boolean => {
+    const name = left.join()
+    const answer = known.get(name)
+    if (answer !== undefined) return answer
+    const { kind } = judge(policy, { ...situation, devids: left })
+    const found =
+      kind === 'satisfied' ||
+      (kind === 'excess' &&
+        (left.length >= foreseen || left.some(devid => suffice(without(left, devid)))))
+    known.set(name, found)
+    return found
   }
   const fill = ({ usedBytes, totalBytes }: Device): number =>
     usedBytes === null || !totalBytes ? 0 : usedBytes / totalBytes
   const rank = (device: Device): number => (device.status === 'drain' ? 2 : fill(device))
   return devices
-    .filter(device => devids.includes(device.devid) && holdsFiles(device) && suffices(device.devid))
+    .filter(({ devid }) => devids.includes(devid))
+    .filter(device => holdsFiles(device) && suffice(without(devids, device.devid)))
     .sort((a, b) => rank(b) - rank(a))
+}
+
+const without = (devids: readonly number[], devid: number): number[] =>
+  devids.filter(other => other !== devid)
+
+/**
+ * Where one more copy lets others go, for a file that has too many, of which none can go as they
+ * lie. Empty: nowhere.
+ */
+export function betterPlaces(policy: PolicySpec, situation: Situation): readonly Device[] {
+  const { devids } = situation
+  const avoid = new Set([...situation.avoid, ...devids])
+  for (const devid of devids) {
+    const verdict = judge(policy, { ...situation, avoid, devids: without(devids, devid) })
+    if (verdict.kind !== 'copy' || !verdict.ideal) continue
+    const helps = (to: Device): boolean =>
+      removable(policy, { ...situation, devids: [...devids, to.devid] }).length > 0
+    const to = verdict.to.filter(helps)
+    if (to.length > 0) return to
+  }
+  return []
 }
 
 function multipleHosts(min: number, state: PolicyState): Verdict {

@@ -29,6 +29,12 @@ export async function insertDrain(tx: Db, devid: number): Promise<boolean> {
 
 /** Calls the emptying off, and gives the device the status back that it had before. False: there was none. */
 export async function removeDrain(tx: Db, devid: number): Promise<boolean> {
+  // In the order of `insertDrain`: the device, then its drain.
+  await tx.query({
+    name: 'drains.lock_device',
+    text: 'select from device where id = $1 for update',
+    values: [devid],
+  })
   const { rows } = await tx.query<{ before: DeviceStatus }>({
     name: 'drains.remove',
     text: 'delete from drain where devid = $1 returning status_before as before',

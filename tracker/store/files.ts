@@ -346,28 +346,6 @@ export async function updateFile(
   return rows[0]
 }
 
-/**
- * Notes a replica that was copied and verified; the row as it is then, or undefined when the fid
- * is not live under this slot any more (deleted, replaced or renamed meanwhile).
- */
-export async function addReplica(
-  db: Db,
-  { fid, slot }: FileId,
-  { devid, sha256 }: { devid: number; sha256: Buffer | null },
-): Promise<FileRow | undefined> {
-  const { rows } = await db.query<FileRow>({
-    name: 'files.add_replica',
-    text: `
-      update file set
-        devids = case when $3 = any(devids) then devids else devids || $3::int end,
-        sha256 = coalesce(sha256, $4)
-      where fid = $1 and slot = $2
-      returning ${columns}`,
-    values: [fid, slot, devid, sha256],
-  })
-  return rows[0]
-}
-
 /** Up to this many files are counted; above it the database's own statistics are good enough. */
 const countedFiles = 10_000
 

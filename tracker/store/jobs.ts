@@ -20,6 +20,9 @@ export interface ReplicateJob extends FileId {
 /** Seconds after which a claimed job falls due again. */
 export const leaseSeconds = 120
 
+/** Seconds after which nobody can still record a copy that was begun before. */
+export const lateSeconds = leaseSeconds + 30
+
 /**
  * Claims up to `limit` due jobs: those with the fewest copies, and of them the oldest due, first.
  * `readAt` is when the configuration was read.
@@ -104,7 +107,10 @@ export async function deferReplication(
   })
 }
 
-/** Queues bytes that no row names; adds to what is queued for that fid already. */
+/**
+ * Queues bytes that no row names; adds to what is queued for that fid already, and only where that
+ * waits for the trash to let go does not wait as long.
+ */
 export async function insertDeletion(
   db: Db,
   { fid, slot }: FileId,
@@ -118,7 +124,12 @@ export async function insertDeletion(
       on conflict (fid, slot) do update set
         devids = array(
           select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
-        )`,
+        ),
+        next_try = case
+          when exists (
+            select from trash where trash.fid = excluded.fid and trash.slot = excluded.slot
+          ) then least(delete_job.next_try, excluded.next_try)
+          else delete_job.next_try end`,
     values: [fid, slot, devids, seconds],
   })
 }

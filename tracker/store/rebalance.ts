@@ -100,6 +100,28 @@ export async function listFilesOn(
   return rows
 }
 
+/** Counting takes time: of more files on a device, the exact number is of no use. */
+const countedFiles = 200_000
+
+/** How many files have a replica on each of some devices, no more than `countedFiles`, and their bytes. */
+export async function countFilesOn(
+  db: Db,
+  devids: readonly number[],
+): Promise<{ devid: number; files: number; bytes: number }[]> {
+  const { rows } = await db.query<{ devid: number; files: number; bytes: number }>({
+    name: 'rebalance.count_files',
+    text: `
+      select devid, part.files, part.bytes
+      from unnest($1::int[]) as devid cross join lateral (
+        select count(*) as files, coalesce(sum(size), 0)::bigint as bytes
+        from (select size from file where devids @> array[devid] limit $2) as part
+      ) as part
+      order by devid`,
+    values: [devids, countedFiles],
+  })
+  return rows
+}
+
 /** A replica that is to leave `devid` for one of `devids`, or for anywhere when there are none. */
 export interface Move extends FileId {
   readonly devid: number
@@ -139,10 +161,12 @@ export async function countMoves(db: Db, atMost: number): Promise<number> {
 export interface MoveJob extends Move {
   /** How often it was tried, this time included. */
   readonly attempts: number
+  /** Of the claim: who does not know it does nothing to the job. */
+  lease: string
 }
 
 /** Seconds after which a claimed move falls due again. */
-const leaseSeconds = 120
+export const leaseSeconds = 120
 
 /** Claims up to `limit` due moves, oldest due first. */
 export async function claimMoves(db: Db, limit: number): Promise<MoveJob[]> {
@@ -161,7 +185,7 @@ export async function claimMoves(db: Db, limit: number): Promise<MoveJob[]> {
       from unnest($1::smallint[], $2::bigint[], $3::int[]) as due (slot, fid, devid)
       where job.slot = due.slot and job.fid = due.fid and job.devid = due.devid
         and next_try <= now()
-      returning job.fid, job.slot, job.devid, devids, attempts`,
+      returning job.fid, job.slot, job.devid, devids, attempts, next_try::text as lease`,
     values: [
       due.rows.map(r => r.slot),
       due.rows.map(r => r.fid),
@@ -172,25 +196,71 @@ export async function claimMoves(db: Db, limit: number): Promise<MoveJob[]> {
   return rows
 }
 
-export async function removeMove(db: Db, { fid, slot, devid }: MoveJob): Promise<void> {
+/** Goes on with a claim for `leaseSeconds` more. False: it has run out, and somebody else may have it. */
+export async function extendMove(db: Db, job: MoveJob): Promise<boolean> {
+  const { rows } = await db.query<{ lease: string }>({
+    name: 'rebalance.extend_move',
+    text: `
+      update rebalance_job set next_try = now() + make_interval(secs => $5)
+      where fid = $1 and slot = $2 and devid = $3 and next_try = $4::timestamptz
+        and next_try > now()
+      returning next_try::text as lease`,
+    values: [job.fid, job.slot, job.devid, job.lease, leaseSeconds],
+  })
+  job.lease = rows[0]?.lease ?? job.lease
+  return rows.length > 0
+}
+
+/**
+ * Notes the copy that a move has made and verified of the file in `slot`, which may have been renamed
+ * since the move was queued. False, and nothing is done, when the file is gone or filed elsewhere, the
+ * claim has run out, or bytes on that device wait for their deletion.
+ */
+export async function recordMoved(
+  db: Db,
+  { fid, slot, devid, lease }: MoveJob,
+  copy: { readonly slot: number; readonly devid: number; readonly sha256: Buffer | null },
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'rebalance.record_moved',
+    text: `
+      update file set
+        devids = case when $5 = any(file.devids) then file.devids else file.devids || $5::int end,
+        sha256 = coalesce(sha256, $6)
+      from rebalance_job as job
+      where file.fid = $1 and file.slot = $7
+        and job.fid = $1 and job.slot = $2 and job.devid = $3
+        and job.next_try = $4::timestamptz and job.next_try > now()
+        and not exists (
+          select from delete_job
+          where delete_job.fid = $1 and delete_job.devids @> array[$5::int])`,
+    values: [fid, slot, devid, lease, copy.devid, copy.sha256, copy.slot],
+  })
+  return rowCount > 0
+}
+
+/** Ends a claimed move. One that somebody else has by now stays. */
+export async function removeMove(db: Db, { fid, slot, devid, lease }: MoveJob): Promise<void> {
   await db.query({
     name: 'rebalance.remove_move',
-    text: 'delete from rebalance_job where fid = $1 and slot = $2 and devid = $3',
-    values: [fid, slot, devid],
+    text: `
+      delete from rebalance_job
+      where fid = $1 and slot = $2 and devid = $3 and next_try = $4::timestamptz`,
+    values: [fid, slot, devid, lease],
   })
 }
 
-/** Puts a move back for later, with the reason as a sentence for people. */
+/** Puts a claimed move back for later, with the reason as a sentence for people. */
 export async function deferMove(
   db: Db,
-  { fid, slot, devid }: MoveJob,
+  { fid, slot, devid, lease }: MoveJob,
   { seconds, error }: { readonly seconds: number; readonly error: string },
 ): Promise<void> {
   await db.query({
     name: 'rebalance.defer_move',
     text: `
-      update rebalance_job set next_try = now() + make_interval(secs => $4), last_error = $5
-      where fid = $1 and slot = $2 and devid = $3`,
-    values: [fid, slot, devid, seconds, error],
+      update rebalance_job set next_try = now() + make_interval(secs => $5), last_error = $6
+      where fid = $1 and slot = $2 and devid = $3 and next_try = $4::timestamptz`,
+    values: [fid, slot, devid, lease, seconds, error],
   })
 }

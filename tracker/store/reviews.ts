@@ -6,9 +6,14 @@
 import type { Db } from './db.ts'
 import type { FileId } from './files.ts'
 
-/** Which files: those of a class, or those on any of some devices. */
+/** Which files: those of a class, those on any of some devices, or all. */
 export type Subject =
-  { readonly domainId: number; readonly classId: number } | { readonly devids: readonly number[] }
+  | { readonly domainId: number; readonly classId: number }
+  | { readonly devids: readonly number[] }
+  | 'all'
+
+/** Seconds after which every tracker knows of a change of the configuration. */
+export const settledSeconds = 10
 
 /**
  * Asks for a review, to begin in `seconds`; one of the same files that is under way is begun anew. To
@@ -16,9 +21,11 @@ export type Subject =
  */
 export async function requestReview(tx: Db, subject: Subject, seconds = 0): Promise<void> {
   const values =
-    'devids' in subject
-      ? [null, null, subject.devids.toSorted((a, b) => a - b)]
-      : [subject.domainId, subject.classId, null]
+    subject === 'all'
+      ? [null, null, null]
+      : 'devids' in subject
+        ? [null, null, subject.devids.toSorted((a, b) => a - b)]
+        : [subject.domainId, subject.classId, null]
   await tx.query({
     name: 'reviews.forget_same',
     text: `
@@ -77,6 +84,9 @@ export async function claimReview(db: Db, leaseSeconds: number): Promise<Review 
 }
 
 export interface Reviewed extends FileId {
+  domainId: number
+  classId: number
+  size: number
   devids: number[]
 }
 
@@ -96,15 +106,16 @@ export async function listReviewed(
     name: 'reviews.list',
     text: `
       with part as (
-        select fid, slot, devids, domain_id, class_id from file
+        select fid, slot, domain_id as "domainId", class_id as "classId", size, devids from file
         where fid > $1 order by fid limit $5
       ), chosen as (
-        select fid, slot, devids, true as matches from part
-        where (domain_id = $2 and class_id = $3) or devids && $4::int[]
+        select *, true as matches from part
+        where ("domainId" = $2 and "classId" = $3) or devids && $4::int[]
+          or ($2::int is null and $4::int[] is null)
       )
       select * from chosen
       union all
-      (select fid, slot, '{}', false from part order by fid desc limit 1)
+      (select *, false from part order by fid desc limit 1)
       order by fid, matches`,
     values: [position, domainId, classId, devids, span],
   })
@@ -123,7 +134,16 @@ export interface Queued extends FileId {
 export async function advanceReview(
   db: Db,
   { id, lease, round, position }: Pick<Review, 'id' | 'lease' | 'round' | 'position'>,
-  { files, last }: { readonly files: readonly Queued[]; readonly last: number | undefined },
+  {
+    files,
+    last,
+    patient = false,
+  }: {
+    readonly files: readonly Queued[]
+    readonly last: number | undefined
+    /** Work that is queued or under way already stays as it is, unless it has failed. */
+    readonly patient?: boolean
+  },
 ): Promise<boolean> {
   const ends = last === undefined
   const { rowCount } = await db.query({
@@ -139,7 +159,8 @@ export async function advanceReview(
         select fid, slot, now(), now(), copies
         from advanced, unnest($8::bigint[], $9::smallint[], $10::smallint[]) as f (fid, slot, copies)
         on conflict (fid, slot) do update set
-          next_try = least(replicate_job.next_try, excluded.next_try),
+          next_try = case when $11 and replicate_job.last_error is null
+            then replicate_job.next_try else least(replicate_job.next_try, excluded.next_try) end,
           changed_at = excluded.changed_at,
           copies = least(replicate_job.copies, excluded.copies)
       )
@@ -155,6 +176,7 @@ export async function advanceReview(
       files.map(({ fid }) => fid),
       files.map(({ slot }) => slot),
       files.map(({ copies }) => copies),
+      patient,
     ],
   })
   return rowCount > 0

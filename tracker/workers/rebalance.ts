@@ -1,9 +1,20 @@
 /** Moves the replicas that rebalance and drains have queued. One that cannot be moved now is tried again. */
+import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
 import { moveReplica } from '../cluster/move.ts'
 import { retrySeconds } from '../policy/retry.ts'
-import { claimMoves, deferMove, removeMove, type MoveJob } from '../store/rebalance.ts'
+import {
+  claimMoves,
+  deferMove,
+  extendMove,
+  leaseSeconds,
+  removeMove,
+  type MoveJob,
+} from '../store/rebalance.ts'
 import { createJobWorker, type Worker } from './loop.ts'
+
+/** Milliseconds after which the claim of a move that takes long is extended, again and again. */
+const extendMs = (leaseSeconds / 3) * 1000
 
 export function createRebalanceWorker(ctx: Context): Worker {
   return createJobWorker<MoveJob>({
@@ -12,17 +23,41 @@ export function createRebalanceWorker(ctx: Context): Worker {
     concurrency: 8,
     claim: limit => claimMoves(ctx.db, limit),
     async handle(job, signal, log) {
-      const { fid, devid: from, devids, attempts } = job
-      const to = devids.length > 0 ? new Set(devids) : undefined
-      const outcome = await moveReplica(ctx, { fid, from, to }, { signal, log })
-      if (outcome.kind !== 'failed') return removeMove(ctx.db, job)
-      // Operators look for these words.
-      const url = ctx.urls.plain({ devid: from, fid }, { method: 'GET' })
-      log.warn(`Rebalance for ${from}:${fid} (${url}) failed: ${outcome.why}`)
-      await deferMove(ctx.db, job, {
-        seconds: retrySeconds(attempts, ctx.random),
-        error: outcome.why,
-      })
+      // It may have waited for its turn longer than the claim holds.
+      if (!(await extendMove(ctx.db, job))) return
+      const cut = new AbortController()
+      const stop = (): void => cut.abort(signal.reason)
+      signal.addEventListener('abort', stop, { once: true })
+      const extending = setInterval(() => {
+        extendMove(ctx.db, job).then(
+          held => {
+            if (!held) cut.abort(new Error('somebody else has the job'))
+          },
+          (err: unknown) => log.warn({ err, fid: job.fid }, 'lease not extended'),
+        )
+      }, extendMs)
+      try {
+        await move(ctx, job, { signal: cut.signal, log })
+      } catch (err) {
+        if (!cut.signal.aborted) throw err
+      } finally {
+        clearInterval(extending)
+        signal.removeEventListener('abort', stop)
+      }
     },
   })
+}
+
+async function move(
+  ctx: Context,
+  job: MoveJob,
+  work: { readonly signal: AbortSignal; readonly log: Logger },
+): Promise<void> {
+  const { fid, devid: from, attempts } = job
+  const outcome = await moveReplica(ctx, job, work)
+  if (outcome.kind !== 'failed') return removeMove(ctx.db, job)
+  // Operators look for these words.
+  const url = ctx.urls.plain({ devid: from, fid }, { method: 'GET' })
+  work.log.warn(`Rebalance for ${from}:${fid} (${url}) failed: ${outcome.why}`)
+  await deferMove(ctx.db, job, { seconds: retrySeconds(attempts, ctx.random), error: outcome.why })
 }

@@ -2,7 +2,7 @@
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
 import { CopyError, copyReplica, readableSources, type Content } from '../cluster/copy.ts'
-import { judgeReplicas, spareReplicas } from '../cluster/judge.ts'
+import { betterCopy, judgeReplicas, spareReplicas } from '../cluster/judge.ts'
 import { getClassRow, numberSetting } from '../cluster/snapshot.ts'
 import { verifyReplica } from '../cluster/verify.ts'
 import { isDeletable, isReadable, type Device } from '../policy/device.ts'
@@ -15,6 +15,7 @@ import {
   deferReplication,
   extendReplication,
   insertDeletion,
+  lateSeconds,
   leaseSeconds,
   removeReplications,
   type ReplicateJob,
@@ -35,9 +36,6 @@ const mostJobs = 256
 
 /** Milliseconds after which a job's lease is extended, again and again. */
 const extendMs = (leaseSeconds / 3) * 1000
-
-/** Seconds after which nobody can still record a copy that was begun before. */
-const lateSeconds = leaseSeconds + 30
 
 interface Running {
   readonly job: ReplicateJob
@@ -160,8 +158,9 @@ interface Task {
   readonly state: ReplicaState | undefined
 }
 
-async function handle(shared: Shared, { job, state }: Task, { signal, log }: Work): Promise<void> {
+async function handle(shared: Shared, { job, state }: Task, work: Work): Promise<void> {
   const { ctx } = shared
+  const { signal, log } = work
   let file = state
   const failed = new Set<number>()
   const badSources = new Set<number>()
@@ -174,22 +173,25 @@ async function handle(shared: Shared, { job, state }: Task, { signal, log }: Wor
         return shared.finish(job)
       case 'excess': {
         const trimmed = await trim(ctx, file, { signal, log })
-        if (trimmed.kind === 'needed') return shared.finish(job)
         if (trimmed.kind === 'failed') return retry(ctx, job, trimmed.why)
-        break
+        if (trimmed.kind === 'dropped') break
+        const better = betterCopy(ctx, file, { avoid })
+        if (!better) return shared.finish(job)
+        const moved = await copyOne(
+          shared,
+          { job, file, verdict: better, failed, badSources },
+          work,
+        )
+        if (moved === 'done') return
+        if (moved) file = { ...file, devids: moved }
+        continue
       }
       case 'stuck': {
         const which = failed.size > 0 ? ` (failed just now: ${[...failed].join(', ')})` : ''
         return retry(ctx, job, verdict.why + which)
       }
       case 'copy': {
-        const ends = await chooseEnds(shared, { file, verdict, badSources })
-        if (!ends) return withoutSource(ctx, job, file)
-        const made = await makeCopy(
-          shared,
-          { job, file, ends, failed, badSources },
-          { signal, log },
-        )
+        const made = await copyOne(shared, { job, file, verdict, failed, badSources }, work)
         if (made === 'done') return
         if (made) file = { ...file, devids: made }
         continue
@@ -201,23 +203,36 @@ async function handle(shared: Shared, { job, state }: Task, { signal, log }: Wor
   await shared.finish(job)
 }
 
+type Copy = Extract<Verdict, { kind: 'copy' }>
+
 interface Ends {
   readonly from: Device
   readonly to: Device
 }
 
+interface Copying {
+  readonly job: ReplicateJob
+  readonly file: ReplicaState
+  readonly verdict: Copy
+  readonly failed: Set<number>
+  readonly badSources: Set<number>
+}
+
+type Made = number[] | 'done' | undefined
+
+/** The file's devices after one more copy; undefined when it failed; `done`: the job is over. */
+async function copyOne(shared: Shared, copying: Copying, work: Work): Promise<Made> {
+  const { job, file } = copying
+  const ends = await chooseEnds(shared, copying)
+  if (ends) return makeCopy(shared, { ...copying, ends }, work)
+  await withoutSource(shared.ctx, job, file)
+  return 'done'
+}
+
 /** Those with something to do wait behind those without. Undefined when no replica can be read now. */
 async function chooseEnds(
   { ctx, sources, destinations }: Shared,
-  {
-    file,
-    verdict,
-    badSources,
-  }: {
-    file: ReplicaState
-    verdict: Extract<Verdict, { kind: 'copy' }>
-    badSources: ReadonlySet<number>
-  },
+  { file, verdict, badSources }: Copying,
 ): Promise<Ends | undefined> {
   const readable = readableSources(ctx, file.devids).filter(({ devid }) => !badSources.has(devid))
   const ordered = (await ctx.hooks?.orderSources(readable, file.fid)) ?? readable
@@ -226,20 +241,11 @@ async function chooseEnds(
   return from && to && { from, to }
 }
 
-interface Copying {
-  readonly job: ReplicateJob
-  readonly file: ReplicaState
-  readonly ends: Ends
-  readonly failed: Set<number>
-  readonly badSources: Set<number>
-}
-
-/** The file's devices after one more copy; undefined when it failed; `done`: the job is over. */
 async function makeCopy(
   shared: Shared,
-  { job, file, ends, failed, badSources }: Copying,
+  { job, file, ends, failed, badSources }: Copying & { readonly ends: Ends },
   { signal, log }: Work,
-): Promise<number[] | 'done' | undefined> {
+): Promise<Made> {
   const { ctx, sources, destinations } = shared
   const { fid, slot, size } = file
   const [from, to] = [ends.from.devid, ends.to.devid]
@@ -256,7 +262,10 @@ async function makeCopy(
       if (!source || !isReadable(source)) return undefined
       const startedAt = performance.now()
       const content = contentOf(ctx, file)
-      const { sha256, checksum } = await copyReplica(ctx, content, { from, to, signal })
+      const leftOver = (): Promise<void> =>
+        insertDeletion(ctx.db, job, { devids: [to], seconds: lateSeconds })
+      const ends = { from, to, signal, leftOver }
+      const { sha256, checksum } = await copyReplica(ctx, content, ends)
       const ms = Math.round(performance.now() - startedAt)
       log.debug({ fid, devid: to, size, ms }, 'replicated')
       const then = { ...file, devids: [...file.devids, to] }

@@ -1,5 +1,6 @@
 /** Queues files for replication after something about many of them changed, a batch at a time. */
 import type { Context } from '../cluster/context.ts'
+import { judgeReplicas } from '../cluster/judge.ts'
 import { holdsFiles } from '../policy/device.ts'
 import { countReplications } from '../store/replicas.ts'
 import {
@@ -36,16 +37,26 @@ export function createReviewWorker(ctx: Context): Worker {
         return 0
       }
       const { files, last } = await listReviewed(ctx.db, review, span)
+      // Of all files, most are as they should be; of the others every one is affected.
+      const ofAll = review.classId === null && review.devids === null
+      if (ofAll) await ctx.cluster.refresh()
+      const affected = ofAll
+        ? files.filter(file => judgeReplicas(ctx, file).kind !== 'satisfied')
+        : files
       const holding = new Set(
         ctx.cluster.devices().flatMap(device => (holdsFiles(device) ? [device.devid] : [])),
       )
-      const counted = files.map(({ fid, slot, devids }) => ({
+      const counted = affected.map(({ fid, slot, devids }) => ({
         fid,
         slot,
         copies: devids.filter(devid => holding.has(devid)).length,
       }))
       const chosen = counted.filter(({ copies }) => copies > 1 === (review.round === lastRound))
-      const advanced = await advanceReview(ctx.db, review, { files: chosen, last })
+      const advanced = await advanceReview(ctx.db, review, {
+        files: chosen,
+        last,
+        patient: ofAll,
+      })
       if (advanced && chosen.length > 0) ctx.wake('replicate')
       return advanced ? 1 : 0
     },

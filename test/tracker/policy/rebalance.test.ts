@@ -2,6 +2,7 @@ import t from 'tap'
 import {
   allowance,
   destinationsOfFile,
+  estimateMoves,
   parseRebalancePolicy,
   selectDestinations,
   selectSources,
@@ -162,6 +163,48 @@ t.test('a limit holds for each device, or for all together', async t => {
     t.equal(allowance(policy, 'global', devices), global, text)
   }
   t.equal(allowance(policyOf('limit_by=percent limit=10'), 'device', devices.slice(2)), 0)
+})
+
+t.test('how much would leave is told within the limits', async t => {
+  const { devices } = parseLayout('h1[d1=X] h2[d2=X]')
+  const contents = [
+    { devid: 1, files: 10, bytes: 1000 },
+    { devid: 2, files: 4, bytes: 100 },
+  ]
+  const rows: [text: string, amounts: [files: number, bytes: number][]][] = [
+    [
+      'from_devices=1,2',
+      [
+        [10, 1000],
+        [4, 100],
+      ],
+    ],
+    [
+      'limit_by=count limit=5',
+      [
+        [5, 500],
+        [4, 100],
+      ],
+    ],
+    [
+      'limit_by=size limit=1050 limit_type=global',
+      [
+        [10, 1000],
+        [2, 50],
+      ],
+    ],
+  ]
+  for (const [text, amounts] of rows) {
+    const found = estimateMoves(policyOf(text), devices, contents)
+    t.strictSame(
+      found.map(({ files, bytes }) => [files, bytes]),
+      amounts,
+      text,
+    )
+  }
+  t.strictSame(estimateMoves(policyOf('from_devices=1'), devices.slice(0, 1), []), [
+    { devid: 1, files: 0, bytes: 0 },
+  ])
 })
 
 t.test('no limit is overrun, whatever comes at once', async t => {

@@ -1,5 +1,10 @@
 import t from 'tap'
-import { judge, removable, type Situation } from '../../../tracker/policy/replication.ts'
+import {
+  betterPlaces,
+  judge,
+  removable,
+  type Situation,
+} from '../../../tracker/policy/replication.ts'
 import { parsePolicy, type PolicySpec } from '../../../tracker/policy/spec.ts'
 import type { CustomPolicy } from '../../../tracker/policy/verdict.ts'
 import { parseLayout, reserve, seeded } from './notation.ts'
@@ -203,6 +208,9 @@ t.test('what may go leaves enough, and the drained and the fullest go first', as
     ['min=1 h1[d1=X] h2[d2=X/dead]', 'MultipleHosts()', []],
     ['min=2 h1[d1=X] h2[d2=X] h3[d3=X/lost]', 'MultipleHosts()', []],
     ['h1=zone:a[d1=X d2=X] h2=zone:b[d3=X]', 'HostsPerNetwork(a=1, b=1)', [1, 2]],
+    // Without the first, there would be enough, on too few hosts, and none of them could go any more.
+    ['min=3 h1[d1=X] h2[d2=X d3=X] h3[d4=X d5=X]', 'MultipleHosts()', [2, 3, 4, 5]],
+    ['min=3 h1[d1=_] h2[d2=X d3=X] h3[d4=X d5=X]', 'MultipleHosts()', []],
   ]
   for (const [layout, policy, devids] of rows) {
     const { spec, situation } = read(layout, policy)
@@ -213,6 +221,25 @@ t.test('what may go leaves enough, and the drained and the fullest go first', as
     )
   }
 })
+
+t.test(
+  'too many copies that are too close together get one more, so that others can go',
+  async t => {
+    const rows: [layout: string, devids: number[]][] = [
+      ['min=3 h1[d1=_] h2[d2=X d3=X] h3[d4=X d5=X d6=_]', [1]],
+      ['min=3 h1[d1=_] h2[d2=X d3=X] h3[d4=X d5=X] avoid=d1', []],
+      ['min=3 h1[d1=_/drain] h2[d2=X d3=X] h3[d4=X d5=X]', []],
+    ]
+    for (const [layout, devids] of rows) {
+      const { spec, situation } = read(layout, 'MultipleHosts()')
+      t.strictSame(
+        betterPlaces(spec, situation).map(({ devid }) => devid),
+        devids,
+        layout,
+      )
+    }
+  },
+)
 
 t.test('a policy of a plugin decides, and cannot do what makes no sense', async t => {
   const everywhere: CustomPolicy = ({ candidates }) =>

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { isUniqueViolation } from '../../../tracker/store/db.ts'
-import { addReplica, findFileByFid, listFiles, updateFile } from '../../../tracker/store/files.ts'
+import { listFiles, updateFile } from '../../../tracker/store/files.ts'
 import { createNames } from '../../../tracker/store/names.ts'
 import { insertDeletion } from '../../../tracker/store/jobs.ts'
 import { caller, openStore } from './store.ts'
@@ -214,24 +214,6 @@ t.test('a change of class queues a look at the copies, other changes do not', as
   await updateFile(db, key('key'), { classId: 8 })
   t.strictSame(await sql('select fid from replicate_job where next_try <= now()'), [{ fid: 1 }])
   t.equal(await updateFile(db, key('none'), { classId: 7 }), undefined)
-})
-
-t.test('a replica is noted once, and only on a file that is live', async t => {
-  const { db, put, find } = await openStore(t)
-  const file = await put(1, 'key', [1])
-  const sha256 = Buffer.alloc(32, 7)
-  await Promise.all([2, 3, 2].map(devid => addReplica(db, file, { devid, sha256 })))
-  const row = await findFileByFid(db, 1)
-  t.strictSame(
-    row?.devids.slice().sort((a, b) => a - b),
-    [1, 2, 3],
-  )
-  t.same(row?.sha256, sha256)
-  await addReplica(db, file, { devid: 4, sha256: Buffer.alloc(32, 8) })
-  t.same((await find('key'))?.sha256, sha256, 'a known digest stays')
-  await put(2, 'key')
-  t.equal(await addReplica(db, file, { devid: 5, sha256: null }), undefined)
-  t.strictSame((await find('key'))?.devids, [1, 2])
 })
 
 t.test('bytes without a row are queued, and added to what is queued already', async t => {

@@ -51,6 +51,25 @@ t.test('a review finds all files of its subject, in steps of any size', async t 
     t.strictSame(await runAll(store, span), onTwo, `device, ${span} files a step`)
   }
   t.match(await store.sql('select count(*) as count from replicate_job'), [{ count: 33 }])
+  await requestReview(store.db, 'all')
+  const all = Array.from({ length: 50 }, (_, i) => i + 1)
+  t.strictSame(await runAll(store, 7), all, 'all')
+})
+
+t.test('work that is under way is left alone by who is patient, unless it has failed', async t => {
+  const store = await openStore(t)
+  await fill(store, 3)
+  await store.sql(`insert into replicate_job (fid, slot, next_try, last_error) values
+    (1, 0, now() + interval '1 hour', null), (2, 0, now() + interval '1 hour', 'it failed')`)
+  await requestReview(store.db, 'all')
+  const review = await claim(store)
+  const { files, last } = await listReviewed(store.db, review, 10)
+  const queued = files.map(file => ({ ...file, copies: 2 }))
+  t.equal(await advanceReview(store.db, review, { files: queued, last, patient: true }), true)
+  t.strictSame(
+    await store.sql('select fid from replicate_job where next_try <= now() order by 1'),
+    [{ fid: 2 }, { fid: 3 }],
+  )
 })
 
 t.test('a step that was claimed by one is not done by another, and falls due again', async t => {
