@@ -5,8 +5,9 @@
  */
 import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
-import { copySpan, type FirstReplica } from '../reproxied/relay.ts'
+import { holdBody, type FirstReplica } from '../reproxied/relay.ts'
 import { judgeFirst } from '../reproxied/replica-answer.ts'
+import { isAsTold } from '../reproxied/told-digest.ts'
 import {
   newRelayReport,
   Replicas,
@@ -34,6 +35,8 @@ export interface FetchJob {
   readonly names: readonly string[]
   readonly targets: readonly Target[]
   readonly expectedSize: number | undefined
+  /** In base64, what the content is held to. */
+  readonly sha256: string | undefined
   /** Of the request that waits. */
   readonly cancel: Cancel
 }
@@ -67,28 +70,27 @@ export function createSharedFetches(
   const flights = new Map<string, Flight>()
 
   async function run(
-    { names, targets, expectedSize }: FetchJob,
+    { names, targets, expectedSize, sha256 }: FetchJob,
     report: RelayReport,
     abort: Cancel,
   ): Promise<Fetched> {
     const replicas = new Replicas({ targets, method: 'GET', cancel: abort }, report, options)
     const wanted = { range: undefined, expectedSize }
-    const first = await replicas.next('', head => judgeFirst(head, wanted))
-    if (!first) return { kind: 'unavailable' }
-    const { size } = first.answer
-    if (size === undefined || size > cache.options.maxFile) {
-      return handover({ replicas, first, report, abort })
+    for (;;) {
+      const first = await replicas.next('', head => judgeFirst(head, wanted))
+      if (!first) return { kind: 'unavailable' }
+      const { answer } = first
+      const small = answer.size !== undefined && answer.size <= cache.options.maxFile
+      // Without a range every answer is whole.
+      if (!small || answer.kind !== 'whole') return handover({ replicas, first, report, abort })
+      const body = await holdBody(replicas, { ...first, answer })
+      if (!body) return { kind: 'unavailable' }
+      if (isAsTold(body, sha256)) {
+        cache.set(names, body)
+        return { kind: 'body', body, node: report.node }
+      }
+      replicas.wrong()
     }
-    const pieces: Buffer[] = []
-    const span = { first: 0, last: size - 1, size }
-    const whole = await copySpan(replicas, { ...first, skip: 0 }, span, piece => {
-      pieces.push(piece)
-      return undefined
-    })
-    if (!whole) return { kind: 'unavailable' }
-    const body = Buffer.concat(pieces)
-    cache.set(names, body)
-    return { kind: 'body', body, node: report.node }
   }
 
   function handover(replica: Handover): Fetched {
@@ -131,9 +133,10 @@ export function createSharedFetches(
 
   return {
     join(job) {
-      const key = `${job.expectedSize ?? ''} ${job.names[0]}`
+      const expected = `${job.expectedSize ?? ''} ${job.sha256 ?? ''}`
+      const key = `${expected} ${job.names[0]}`
       const known = job.names
-        .map(name => flights.get(`${job.expectedSize ?? ''} ${name}`))
+        .map(name => flights.get(`${expected} ${name}`))
         .find(flight => flight !== undefined)
       if (known) {
         metrics.cache('body', 'coalesced')

@@ -117,6 +117,10 @@ export const ReproxyConfig = Type.Object(
     bodyCacheBytes: limit(64 * 1024 * 1024, 'memory for small hot files; 0: none', 0),
     bodyCacheMaxFile: limit(262_144, 'largest file that is kept in memory', 0),
     bodyCacheTtlMs: milliseconds(60_000, 'a file is kept in memory'),
+    verifyReads: Type.Boolean({
+      default: false,
+      description: 'hold whole files to the SHA-256 that the application gives in Repr-Digest',
+    }),
     direct: Type.Optional(Direct),
     tls: Type.Optional(Tls),
     accessLog: Type.String({ default: 'stdout', description: 'path of the access log, or stdout' }),

@@ -83,7 +83,7 @@ function decode(text: string): Buffer | undefined {
 
 function fieldsOf(
   { key }: FileName,
-  { fid, class: name, contentType, metadata }: Location,
+  { fid, sha256, class: name, contentType, metadata }: Location,
   cacheControl: DirectConfig['cacheControl'],
 ): Field[] {
   const type = isPlain(contentType) ? contentType : contentTypeOf(key.toString('latin1'))
@@ -92,6 +92,9 @@ function fieldsOf(
     ['X-Content-Type-Options', 'nosniff'],
   ]
   if (fid !== undefined) fields.push(['ETag', `"fid-${fid}"`])
+  if (sha256 !== undefined) {
+    fields.push(['Repr-Digest', `sha-256=:${Buffer.from(sha256, 'hex').toString('base64')}:`])
+  }
   const policies = new Map(Object.entries(cacheControl))
   const policy = policies.get(name ?? '*') ?? policies.get('*')
   if (isPlain(policy)) fields.push(['Cache-Control', policy])

@@ -16,6 +16,8 @@ export interface Location {
   readonly fid: number | undefined
   /** These are known to the HTTP API only. */
   readonly size?: number
+  /** Lower-case hex. */
+  readonly sha256?: string | undefined
   readonly class?: string
   readonly contentType?: string | undefined
   readonly metadata?: Readonly<Record<string, string>>
@@ -113,8 +115,8 @@ async function askApi(
 ): Promise<Location> {
   const patience = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
   const found = await api.locate(file, { signal: patience })
-  const { urls, fid, size, contentType, metadata } = found
-  return { urls, fid, size, class: found.class, contentType, metadata }
+  const { urls, fid, size, sha256, contentType, metadata } = found
+  return { urls, fid, size, sha256, class: found.class, contentType, metadata }
 }
 
 function fidOf([first = '']: readonly string[]): number | undefined {

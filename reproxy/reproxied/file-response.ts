@@ -15,6 +15,7 @@ import { fileInMemory, serveKnown } from './known-file.ts'
 import { openLocal } from './local-file.ts'
 import { relay, relayFrom, type FileStart, type RelayJob, type RelayResult } from './relay.ts'
 import { Replicas, type RelayOptions } from './replicas.ts'
+import { toldSha256 } from './told-digest.ts'
 
 /** Where the bytes are. */
 export type FileSource =
@@ -44,6 +45,8 @@ export interface FileServices {
   readonly fetches: SharedFetches
   readonly fileRoots: readonly string[]
   readonly maxRanges: number
+  /** Whole files are held to the digest that the application gives. */
+  readonly verifyReads: boolean
 }
 
 /** What a 304 repeats of the fields that a 200 would have had (RFC 9110 §15.4.5). */
@@ -91,6 +94,7 @@ export async function serveFile(
     method: method === 'HEAD' ? 'HEAD' : 'GET',
     specs: mayRange ? rangesOf(request, services.maxRanges) : undefined,
     expectedSize: job.expectedSize,
+    sha256: services.verifyReads ? toldSha256(shown) : undefined,
     type: valueOf(shown, 'content-type'),
     sink,
     begin: start => sink.start(responseStart(job, start)),
@@ -148,7 +152,7 @@ async function serveTargets(
   const small = (expectedSize ?? 0) <= bodies.options.maxFile
   const joined =
     small && relayJob.method === 'GET' && !relayJob.specs
-      ? fetches.join({ names, targets, expectedSize, cancel })
+      ? fetches.join({ names, targets, expectedSize, sha256: relayJob.sha256, cancel })
       : undefined
   if (!joined) return fromReplicas()
 

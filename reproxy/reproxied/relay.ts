@@ -16,6 +16,7 @@ import {
   type ResumeAnswer,
 } from './replica-answer.ts'
 import type { Replica, Replicas } from './replicas.ts'
+import { isAsTold, newSha256 } from './told-digest.ts'
 
 /** What the client is to be told; `length` is that of the body, `size` that of the file. */
 export type FileStart =
@@ -30,6 +31,8 @@ export interface RelayJob {
   readonly specs: readonly RangeSpec[] | undefined
   /** The complete length, as far as the application told it. */
   readonly expectedSize: number | undefined
+  /** In base64, what a whole file is held to. */
+  readonly sha256: string | undefined
   /** Content-Type of the file. */
   readonly type: string | undefined
   readonly sink: ClientSink
@@ -38,6 +41,12 @@ export interface RelayJob {
 }
 
 export type RelayResult = 'done' | 'unavailable' | 'cut'
+
+/**
+ * A file that is held to its digest is kept back up to this size, so that another replica can stand in
+ * for a wrong one; of a larger one the last piece is.
+ */
+const heldBytes = 262_144
 
 /** A first answer that is usable, with the file or a part of it. */
 export type FirstReplica = Replica<Exclude<FirstAnswer, { kind: 'failed' }>>
@@ -69,13 +78,29 @@ export async function relayFrom(
       await job.sink.end()
       return 'done'
     }
+    if (
+      job.sha256 !== undefined &&
+      answer.kind === 'whole' &&
+      (answer.size ?? Infinity) <= heldBytes
+    ) {
+      const held = await holdBody(replicas, { ...first, answer })
+      if (!held) return 'unavailable'
+      if (isAsTold(held, job.sha256)) {
+        job.begin(startOf(answer))
+        await job.sink.end(held)
+        return 'done'
+      }
+      replicas.wrong()
+      first = await replicas.next(rangeField(wanted.range), head => judgeFirst(head, wanted))
+      continue
+    }
     // Nothing is promised to the client before the body has begun: until then another replica may start over.
-    const piece = await replicas.read(exchange)
-    if (piece === undefined && answer.size !== undefined && answer.size > 0) {
+    const begins = await replicas.begins(exchange)
+    if (begins === false && answer.size !== undefined && answer.size > 0) {
       replicas.shortened(exchange)
-    } else if (piece !== 'failed') {
+    } else if (begins !== 'failed') {
       job.begin(startOf(answer))
-      return sendBody(job, replicas, { ...first, answer, piece })
+      return sendBody(job, replicas, { ...first, answer })
     }
     first = await replicas.next(rangeField(wanted.range), head => judgeFirst(head, wanted))
   }
@@ -93,25 +118,49 @@ function startOf(answer: FirstReplica['answer']): FileStart {
   }
 }
 
+/** All bytes of a whole answer, gone on with at other replicas if need be; undefined when none can. */
+export async function holdBody(
+  replicas: Replicas,
+  first: Replica<{ readonly kind: 'whole'; readonly size: number | undefined }>,
+): Promise<Buffer | undefined> {
+  const size = first.answer.size ?? 0
+  const pieces: Buffer[] = []
+  const span = { first: 0, last: size - 1, size }
+  const whole = await copySpan(replicas, { ...first, skip: 0 }, span, piece => {
+    pieces.push(piece)
+    return undefined
+  })
+  return whole ? Buffer.concat(pieces) : undefined
+}
+
 type BodyAnswer = Exclude<FirstReplica['answer'], { kind: 'unsatisfiable' }>
 
 async function sendBody(
-  { sink }: RelayJob,
+  { sink, sha256 }: RelayJob,
   replicas: Replicas,
-  first: Replica<BodyAnswer> & { readonly piece: Buffer | undefined },
+  first: Replica<BodyAnswer>,
 ): Promise<RelayResult> {
-  const { answer, exchange, piece } = first
+  const { answer, exchange } = first
   const { size } = answer
-  if (size === undefined) return relayToEnd(sink, replicas, exchange, piece)
+  if (size === undefined) return relayToEnd(sink, replicas, exchange)
   const span = answer.kind === 'part' ? answer : { first: 0, last: size - 1 }
   const missing = { first: span.first, last: span.last, size }
   // The last piece ends the response: where it is the only one, head and body leave together.
   let left = missing.last - missing.first + 1
+  const hash = sha256 !== undefined && answer.kind === 'whole' ? newSha256() : undefined
+  let wrong = false
   const write = (chunk: Buffer): Promise<void> | undefined => {
     left -= chunk.length
-    return left === 0 ? sink.end(chunk) : sink.write(chunk)
+    hash?.update(chunk)
+    if (left > 0) return sink.write(chunk)
+    wrong = hash !== undefined && hash.digest('base64') !== sha256
+    return wrong ? undefined : sink.end(chunk)
   }
   if (!(await copySpan(replicas, { ...first, skip: 0 }, missing, write))) return 'cut'
+  if (wrong) {
+    replicas.wrong()
+    return 'cut'
+  }
   if (size === 0) await sink.end()
   return 'done'
 }
@@ -121,13 +170,12 @@ async function relayToEnd(
   sink: ClientSink,
   replicas: Replicas,
   exchange: Exchange,
-  piece: Buffer | undefined,
 ): Promise<RelayResult> {
-  for (let chunk = piece; chunk;) {
+  for (;;) {
+    const chunk = await replicas.read(exchange)
+    if (chunk === 'failed') return 'cut'
+    if (!chunk) break
     await sink.write(chunk)
-    const next = await replicas.read(exchange)
-    if (next === 'failed') return 'cut'
-    chunk = next
   }
   await sink.end()
   return 'done'
@@ -139,8 +187,6 @@ export interface SpanReader {
   readonly head: Replica<unknown>['head']
   /** Bytes of its answer that lie before the stretch. */
   readonly skip: number
-  /** What was read of it already. */
-  readonly piece?: Buffer | undefined
 }
 
 /**
@@ -155,9 +201,8 @@ export async function copySpan(
 ): Promise<boolean> {
   const missing = { ...span }
   let { exchange, skip } = first
-  let chunk: Buffer | undefined | 'failed' = first.piece
-  if (!chunk && missing.first <= missing.last) chunk = await replicas.read(exchange)
   while (missing.first <= missing.last) {
+    const chunk = await replicas.read(exchange)
     if (chunk === undefined || chunk === 'failed') {
       if (chunk === undefined) replicas.shortened(exchange)
       const next = await replicas.next(rangeField({ kind: 'from', ...missing }), head =>
@@ -176,9 +221,7 @@ export async function copySpan(
         const waits = write(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
         if (waits) await waits
       }
-      if (missing.first > missing.last) break
     }
-    chunk = await replicas.read(exchange)
   }
   if (!exchange.ended) exchange.discard()
   return true

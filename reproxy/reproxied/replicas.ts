@@ -158,17 +158,23 @@ export class Replicas {
     }
   }
 
-  /** The next piece of a body; `failed` once its node has. Throws ClientGone. */
+  /** The next piece of a body; undefined at its end, `failed` once its node has. Throws ClientGone. */
   async read(exchange: Exchange): Promise<Buffer | undefined | 'failed'> {
     try {
       const chunk = await exchange.read(this.#options.stallTimeoutMs)
       if (chunk && this.#current) this.#current.progress = true
       return chunk
     } catch (err) {
-      if (!(err instanceof UpstreamError)) throw err
-      if (this.#job.cancel.aborted) throw new ClientGone('the client has left', { cause: err })
-      this.#spoil(err.kind)
-      return 'failed'
+      return this.#failed(err)
+    }
+  }
+
+  /** Whether there is a piece to `read`; `failed` once its node has. Throws ClientGone. */
+  async begins(exchange: Exchange): Promise<boolean | 'failed'> {
+    try {
+      return await exchange.begins(this.#options.stallTimeoutMs)
+    } catch (err) {
+      return this.#failed(err)
     }
   }
 
@@ -177,6 +183,16 @@ export class Replicas {
     exchange.discard()
     if (this.#current) this.#options.reports.report(this.#current.target, 'short')
     this.#spoil('short')
+  }
+
+  /** The whole body has come, and is not what the application said. */
+  wrong(): void {
+    const current = this.#current
+    if (!current) return
+    current.attempt.outcome = 'body digest'
+    this.#options.reports.report(current.target, 'digest')
+    this.#options.metrics.failover('body')
+    this.#current = undefined
   }
 
   /** The body goes on at the replica that came last. */
@@ -342,6 +358,13 @@ export class Replicas {
       },
       () => refund(),
     )
+  }
+
+  #failed(err: unknown): 'failed' {
+    if (!(err instanceof UpstreamError)) throw err
+    if (this.#job.cancel.aborted) throw new ClientGone('the client has left', { cause: err })
+    this.#spoil(err.kind)
+    return 'failed'
   }
 
   /** The attempt that looked good at its head was not. */

@@ -141,6 +141,7 @@ export function createSite(config: ReproxyConfig, parts: SiteParts): Site {
       fetches: createSharedFetches(bodies, relay, metrics),
       fileRoots: config.fileRoots,
       maxRanges: config.maxRanges,
+      verifyReads: config.verifyReads,
     },
     appFor: host => hosts(host),
     service: name => (name === appsName ? undefined : pools.get(name)),

@@ -28,6 +28,11 @@ export class UpstreamError extends Error {
 /** What an exchange needs of its connection. */
 export interface Lender {
   readonly socket: Socket
+  /**
+   * Bytes that are worth reading ahead of whoever pulls them: enough to keep a fast reader busy; a
+   * slow one costs no more than it must.
+   */
+  readonly aheadBytes: number
   /** The response is over: back to the pool, or closed when it may not be used again. */
   release(reusable: boolean): void
   /** Hands the socket over for good. */
@@ -47,9 +52,6 @@ export interface ExchangeOptions extends ParserOptions {
 /** Unwanted rests up to this size are read away to keep the connection. */
 const discardBytes = 65_536
 const discardMs = 2_000
-
-/** So much is enough to keep a fast reader busy; a slow one costs no more than it must. */
-const aheadBytes = 32_768
 
 export class Exchange {
   readonly reused: boolean
@@ -180,20 +182,16 @@ export class Exchange {
    * `timeoutMs` is given and pass without a byte.
    */
   async read(timeoutMs?: number): Promise<Buffer | undefined> {
-    for (;;) {
-      const chunk = this.#chunks.shift()
-      if (chunk) {
-        this.#queued -= chunk.length
-        return chunk
-      }
-      if (this.#failure) throw this.#failure
-      if (this.#ended) return undefined
-      if (this.#paused) {
-        this.#paused = false
-        this.#lender.socket.resume()
-      }
-      await this.#change(timeoutMs)
-    }
+    while (this.#isEmpty()) await this.#more(timeoutMs)
+    const chunk = this.#chunks.shift()
+    if (chunk) this.#queued -= chunk.length
+    return chunk
+  }
+
+  /** Waits for what `read` would give, and leaves it there: whether it is a piece. Throws as `read`. */
+  async begins(timeoutMs?: number): Promise<boolean> {
+    while (this.#isEmpty()) await this.#more(timeoutMs)
+    return this.#chunks.length > 0
   }
 
   /** Calls `done` when the exchange has ended or failed, at once where it has. */
@@ -228,6 +226,22 @@ export class Exchange {
     return { socket: this.#lender.socket, rest: this.#rest }
   }
 
+  /** Neither a piece nor the end is there yet. Throws the failure. */
+  #isEmpty(): boolean {
+    if (this.#chunks.length > 0) return false
+    if (this.#failure) throw this.#failure
+    return !this.#ended
+  }
+
+  /** Lets the peer go on, and waits for what it sends. */
+  #more(timeoutMs: number | undefined): Promise<void> {
+    if (this.#paused) {
+      this.#paused = false
+      this.#lender.socket.resume()
+    }
+    return this.#change(timeoutMs)
+  }
+
   #queue(chunk: Buffer): void {
     this.#queued += chunk.length
     if (this.#discarding) {
@@ -235,7 +249,7 @@ export class Exchange {
       return
     }
     this.#chunks.push(Buffer.from(chunk))
-    if (this.#queued >= Math.min(aheadBytes, this.#options.bufferBytes)) {
+    if (this.#queued >= Math.min(this.#lender.aheadBytes, this.#options.bufferBytes)) {
       this.#paused = true
       this.#lender.socket.pause()
     }

@@ -37,13 +37,20 @@ const idleMs = 30_000
 /** Waiting connections per peer; more are closed. */
 const maxIdle = 256
 
-/** Bytes that are taken from the kernel at one go. */
+/**
+ * Bytes that are taken from the kernel at one go. A client that takes nothing holds one piece of that
+ * size, so where many are served at once the pieces are small: thousands of slow clients cost little,
+ * and a few fast ones no more system calls than they must.
+ */
 const readBytes = 65_536
+const manyConnections = 256
+const smallReadBytes = 16_384
 
 export class UpstreamPool {
   readonly #options: PoolOptions
-  /** All connections read into this one: what comes is used up, or copied, before the next read. */
+  /** All connections read into these: what comes is used up, or copied, before the next read. */
   readonly #buffer = Buffer.allocUnsafeSlow(readBytes)
+  readonly #smallBuffer = this.#buffer.subarray(0, smallReadBytes)
   readonly #sweep = setInterval(() => this.#closeIdle(), idleMs / 4).unref()
   readonly #idle = new Map<string, Connection[]>()
   readonly #open = new Set<Connection>()
@@ -120,10 +127,11 @@ export class UpstreamPool {
     upgrade: boolean,
   ): Promise<Connection> {
     let receive = (_chunk: Buffer): void => {}
+    const buffer = this.#open.size < manyConnections ? this.#buffer : this.#smallBuffer
     const onread = {
-      buffer: this.#buffer,
+      buffer,
       callback: (size: number) => {
-        receive(this.#buffer.subarray(0, size))
+        receive(buffer.subarray(0, size))
         return true
       },
     }
@@ -131,7 +139,8 @@ export class UpstreamPool {
     const socket = connect({ ...peer, noDelay: true, ...(upgrade ? {} : { onread }) })
     await connected(socket, connectTimeoutMs, cancel)
     const key = keyOf(peer)
-    const connection: Connection = new Connection(socket, {
+    // A piece of full size stops the reading until it is taken; several small ones may gather.
+    const connection: Connection = new Connection(socket, buffer.length / 2, {
       idle: () => {
         const waiting = this.#idle.get(key)
         if (!waiting) this.#idle.set(key, [connection])
@@ -189,6 +198,7 @@ async function connected(socket: Socket, timeoutMs: number, cancel: Cancel): Pro
 /** One connection: what comes in goes to the exchange it is lent to; with none, nothing may come. */
 class Connection implements Lender {
   readonly socket: Socket
+  readonly aheadBytes: number
   readonly #events: { idle(): void; gone(): void }
   /** Since when it waits for its next request (performance.now()); Infinity while it does not. */
   idleSince = Infinity
@@ -207,8 +217,9 @@ class Connection implements Lender {
     this.#events.gone()
   }
 
-  constructor(socket: Socket, events: { idle(): void; gone(): void }) {
+  constructor(socket: Socket, aheadBytes: number, events: { idle(): void; gone(): void }) {
     this.socket = socket
+    this.aheadBytes = aheadBytes
     this.#events = events
     socket.on('end', this.#onEnd).on('error', this.#onError).on('close', this.#onClose)
   }

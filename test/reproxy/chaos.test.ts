@@ -6,9 +6,8 @@ import t from 'tap'
 import { httpPeer, rawPeer, startProxy, writePaced, type RawPeer } from './peers.ts'
 
 const seed = Number(process.env['OMG_SEED'] ?? Date.now() % 1_000_000)
-/** Downloads; the whole promise, 200 of 200 MB, is `OMG_DOWNLOADS=200 OMG_DOWNLOAD_MB=200`. */
-const downloads = Number(process.env['OMG_DOWNLOADS'] ?? 20)
-const size = Number(process.env['OMG_DOWNLOAD_MB'] ?? 4) * 1_000_000
+/** Downloads of so many bytes; with `OMG_SOAK=1` the whole promise, 200 of 200 MB. */
+const [downloads, size] = process.env['OMG_SOAK'] ? [200, 200_000_000] : [20, 4_000_000]
 
 /** mulberry32 */
 function randomFrom(start: number): () => number {

@@ -10,10 +10,10 @@ import { until as eventually } from '../helpers/until.ts'
 import { httpPeer, rawPeer, writePaced } from './peers.ts'
 
 const main = fileURLToPath(new URL('../../reproxy/main.js', import.meta.url))
-/** Clients; more with `OMG_SLOW_CLIENTS`. */
-const count = Number(process.env['OMG_SLOW_CLIENTS'] ?? 150)
+/** Clients; with `OMG_SOAK=1` so many that together they may cost 200 MB. */
+const count = process.env['OMG_SOAK'] ? 2000 : 150
 /** Bytes that one may cost: what is buffered for it, and its connections. */
-const perClient = 192 * 1024
+const perClient = 64 * 1024
 const fileSize = 64 * 1024 * 1024
 
 async function residentBytes(pid: number): Promise<number> {
