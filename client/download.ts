@@ -1,6 +1,6 @@
 /** Reading a file: from the first replica that answers, checked in flight. */
-import { createHash } from 'node:crypto'
-import { Readable } from 'node:stream'
+import { createHash, webcrypto } from 'node:crypto'
+import { finished, Readable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
 import type { Located } from '../common/protocol.ts'
 import { isNotModified, type Conditions } from './conditions.ts'
@@ -213,25 +213,69 @@ function compare(found: string | undefined, wanted: string | undefined): CodedEr
 
 /** A range in memory; replicas whose bytes are wrong are passed over. */
 async function readAll(
-  reading: Reading,
+  { range, replicas, sha256, signal }: Reading,
   first: Readable | undefined,
 ): Promise<Buffer<ArrayBuffer>> {
-  const { range, replicas } = reading
   const bytes = Buffer.allocUnsafeSlow(range.end - range.start)
+  const aside = sha256 !== undefined && bytes.length >= asideFrom && bytes.length <= asideTo
   let open = first
   let mismatch: CodedError | undefined
   for (;;) {
-    try {
-      let at = 0
-      for await (const chunk of read(reading, open)) at += chunk.copy(bytes, at)
-      return bytes
-    } catch (err) {
-      if (isCoded(err, 'no_replica')) throw mismatch ?? err
-      if (!isCoded(err, 'checksum_mismatch')) throw err
-      mismatch = err
-      replicas.failed(err)
-      replicas.rejectUsed()
+    const hash = sha256 === undefined || aside ? undefined : createHash('sha256')
+    const filling: Filling = { bytes, at: 0, take: chunk => void hash?.update(chunk) }
+    while (filling.at < bytes.length) {
+      const start = range.start + filling.at
+      const body = open ?? (await replicas.open({ start, end: range.end }).catch(noneLeft))
       open = undefined
+      const problem = await fill(filling, body)
+      signal.throwIfAborted()
+      if (filling.at > 0) replicas.gaveBytes()
+      if (filling.at < bytes.length) replicas.failed(problem)
     }
+    mismatch = compare(aside ? await hashAside(bytes) : hash?.digest('hex'), sha256)
+    if (!mismatch) return bytes
+    replicas.failed(mismatch)
+    replicas.rejectUsed()
   }
+  function noneLeft(err: unknown): never {
+    throw isCoded(err, 'no_replica') ? (mismatch ?? err) : err
+  }
+}
+
+/**
+ * Bytes in memory of these sizes are hashed by another thread, while this one reads the next file. For
+ * fewer that is not worth it, and of more it would need a second copy.
+ */
+const asideFrom = 128 * 1024
+const asideTo = 16 * 1024 * 1024
+
+const hashAside = async (bytes: Buffer<ArrayBuffer>): Promise<string> =>
+  Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('hex')
+
+/** A place in memory for the bytes of a body, or of several that go on from each other. */
+interface Filling {
+  readonly bytes: Buffer
+  /** Where the next ones go. */
+  at: number
+  /** Given every piece. */
+  readonly take: (piece: Buffer) => void
+}
+
+/**
+ * Reads `body` to its end, or until it breaks: resolves with the reason. There is room for all of
+ * it, so nobody has to be waited for, and that is cheaper than taking it piece by piece.
+ */
+function fill(filling: Filling, body: Readable): Promise<Error> {
+  return new Promise(resolve => {
+    body.on('data', (chunk: Buffer) => {
+      if (filling.at + chunk.length > filling.bytes.length) {
+        body.destroy(new Error('the answer is too long'))
+        return
+      }
+      filling.at += chunk.copy(filling.bytes, filling.at)
+      filling.take(chunk)
+    })
+    // Told too of one that broke before anybody read it.
+    finished(body, err => resolve(err ?? new Error('the answer ended early')))
+  })
 }

@@ -9,6 +9,7 @@ export interface FileHeaders extends Record<string, string> {
   readonly 'last-modified': string
 }
 
+/** With `repr-digest` (RFC 9530) where the SHA-256 is known. */
 export interface ReproxyHeaders extends FileHeaders {
   readonly 'x-reproxy-url': string
   readonly 'x-reproxy-expected-size': string
@@ -39,4 +40,7 @@ export const reproxyHeadersOf = (file: LocatedFile): ReproxyHeaders => ({
   'x-reproxy-url': file.urls.join(' '),
   'x-reproxy-expected-size': String(file.size),
   ...describe(file),
+  ...(file.sha256 !== undefined && {
+    'repr-digest': `sha-256=:${Buffer.from(file.sha256, 'hex').toString('base64')}:`,
+  }),
 })

@@ -3,7 +3,7 @@
  * copies are wanted, so that a node which fails is replaced without asking again.
  */
 import { createHash } from 'node:crypto'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { CodedError, isCoded, type ErrorCode } from '../common/errors.ts'
 import type { CommitUpload, Committed, OpenedUpload, OpenUpload } from '../common/protocol.ts'
 import { parseReceipt } from '../common/signing.ts'
@@ -26,8 +26,12 @@ export interface UploadOptions {
   readonly onProgress: ((progress: Progress) => void) | undefined
 }
 
-/** Bodies in memory up to this size are sent to each node by themselves, in one write each. */
-const directBytes = 64 * 1024
+/**
+ * Bodies in memory up to this size are sent to each node by themselves; smaller ones only where
+ * somebody wants to see how far it has got.
+ */
+const directBytes = 1024 * 1024
+const directBytesWatched = 64 * 1024
 
 /** How often a body that can be sent again is put, each time as a new upload. */
 const maxUploads = 3
@@ -108,9 +112,10 @@ async function store(opened: OpenedUpload, options: UploadOptions): Promise<Comm
     stored: [],
     failures: [],
   }
-  const { bytes } = options.source
+  const { source, onProgress } = options
+  const { bytes } = source
   const content =
-    bytes && bytes.length <= directBytes
+    bytes && bytes.length <= (onProgress ? directBytesWatched : directBytes)
       ? await storeBytes(copies, bytes, options)
       : await storeStream(copies, options)
   const { stored } = copies
@@ -133,16 +138,18 @@ async function storeBytes(
   { storage, sha256: wanted, signal, onProgress }: UploadOptions,
 ): Promise<Content> {
   const { spread, opened, failures } = copies
-  const sha256 = createHash('sha256').update(bytes).digest('hex')
-  if (wanted !== undefined && sha256 !== wanted) throw wrongDigest(wanted, sha256)
-  const content = { size: bytes.length, sha256 }
+  const hashing = contentOf(bytes, wanted === undefined)
+  if (wanted !== undefined) {
+    const { sha256 } = await hashing
+    if (sha256 !== wanted) throw wrongDigest(wanted, sha256)
+  }
   async function fillSlot(): Promise<void> {
     for (;;) {
       const target = signal?.aborted ? undefined : spread.take()
       if (!target) return
       try {
         const answer = await storage.put(target.url, bytes, { signal })
-        if (record(copies, target, answer, content)) return
+        if (record(copies, target, answer, await hashing)) return
       } catch (err) {
         failures.push(err)
         spread.drop(target)
@@ -151,8 +158,15 @@ async function storeBytes(
   }
   await Promise.all(Array.from({ length: opened.copies }, fillSlot))
   signal?.throwIfAborted()
+  const content = await hashing
   if (copies.stored.length > 0) onProgress?.({ sent: content.size, size: content.size })
   return content
+}
+
+/** Size and digest; `later`: once the requests of this turn are on their way, as the nodes have work then. */
+async function contentOf(bytes: Uint8Array, later: boolean): Promise<Content> {
+  if (later) await nextTurn()
+  return { size: bytes.length, sha256: createHash('sha256').update(bytes).digest('hex') }
 }
 
 /** All copies from one reading, and those that failed meanwhile from a second where there can be one. */

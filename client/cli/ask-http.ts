@@ -1,5 +1,4 @@
 /** One GET to a service, as `omg doctor` looks at it from here. */
-import { Agent, request } from 'undici'
 import { readText } from '../answers.ts'
 
 export interface Answer {
@@ -21,6 +20,7 @@ export async function askHttp(
   url: string,
   { signal, headers = {} }: { signal: AbortSignal; headers?: Record<string, string> },
 ): Promise<Answer> {
+  const { Agent, request } = await import('undici') // half of the time that omg takes to start
   const dispatcher = new Agent({ connect: { timeout: answerMs } })
   try {
     const startedAt = Date.now()

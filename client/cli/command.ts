@@ -2,6 +2,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UsageError } from './failure.ts'
 import { createOutput, type Output } from './output.ts'
+import { suggest } from './suggest.ts'
 import { withSession, type ConnectionOptions, type Host, type Session } from './session.ts'
 
 /** A command line parser that throws CommandLineError where commander would end the process. */
@@ -79,6 +80,12 @@ export function withJson(command: Command, json: string): Command {
 /** What a command prints with `--json`, as a phrase; undefined when nothing was noted. */
 export const jsonAnswerOf = (command: Command): string | undefined => jsonAnswers.get(command)
 
+/** The words that were typed behind the command, and the values of its options. */
+const wordsOf = (command: Command): string[] =>
+  [...command.args, ...Object.values<unknown>(command.opts())].filter(
+    word => typeof word === 'string',
+  )
+
 /** Creates the means for the commands below `program`. */
 export function createCli(host: Host, program: Command): Cli {
   return {
@@ -94,7 +101,10 @@ export function createCli(host: Host, program: Command): Cli {
           out: createOutput(pathOf(command), host),
           options: { ...program.opts<ConnectionOptions>(), ...options },
         },
-        work,
+        session =>
+          work(session).catch(async (err: unknown) => {
+            throw await suggest(err, wordsOf(command), session)
+          }),
       ),
     output: command => createOutput(pathOf(command), host),
   }

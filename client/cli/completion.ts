@@ -57,14 +57,14 @@ const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
 // The path is found by walking the words for as long as they are commands.
 const bash = (places: readonly Place[]): string => `_omg() {
-  local current="\${COMP_WORDS[COMP_CWORD]}" path="" word i
+  local current="\${COMP_WORDS[COMP_CWORD]}" place="" word i
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
-    case " $(_omg_words "$path") " in
-      *" $word "*) case "$word" in -*) ;; *) path="\${path:+$path }$word" ;; esac ;;
+    case " $(_omg_words "$place") " in
+      *" $word "*) case "$word" in -*) ;; *) place="\${place:+$place }$word" ;; esac ;;
     esac
   done
-  COMPREPLY=($(compgen -W "$(_omg_words "$path")" -- "$current"))
+  COMPREPLY=($(compgen -W "$(_omg_words "$place")" -- "$current"))
 }
 _omg_words() {
   case "$1" in

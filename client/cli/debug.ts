@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import type { FileTraces } from '../../common/upkeep.ts'
-import { createStorageClient, type StorageClient } from '../storage.ts'
+import type { StorageClient } from '../storage.ts'
 import { parseFile } from './address.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
 import { ToldFailure, UsageError } from './failure.ts'
@@ -76,6 +76,7 @@ export async function lookAtCopies(
   traces: FileTraces,
   { fetch, signal }: { fetch: boolean; signal: AbortSignal },
 ): Promise<FoundCopy[]> {
+  const { createStorageClient } = await import('../storage.ts') // loaded when it is needed
   const storage = createStorageClient()
   try {
     return await Promise.all(

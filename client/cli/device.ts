@@ -1,5 +1,5 @@
 /** `omg device`: the disks of the hosts. */
-import type { Command } from 'commander'
+import { InvalidArgumentError, Option, type Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
 import type { ChangeDevice, DeviceInfo, DeviceStatus } from '../../common/protocol.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
@@ -20,29 +20,33 @@ interface Options extends DestructiveOptions {
 export function addDevice(program: Command, cli: Cli): void {
   const group = program.command('device').alias('devices').description('the disks of the hosts')
 
-  const list = cli
-    .online(group, 'list', 'show them', 'an array of DeviceInfo')
+  const list = withHost(cli.online(group, 'list', 'show them', 'an array of DeviceInfo'))
     .alias('ls')
-    .option('--host <NAME>', 'only those of one host')
-  list.action((options: ConnectionOptions & { readonly host?: string }) =>
+    .addOption(new Option('--all', 'dead ones too, which are shown anyway').hideHelp())
+  list.action((options: HostOptions) =>
     cli.run(list, options, async ({ api, signal, out, json }) => {
-      const all = await api.listDevices({ signal })
-      const { host } = options
-      const devices = host === undefined ? all : all.filter(device => device.host === host)
+      const devices = (await api.listDevices({ signal })).filter(onHost(options))
       if (json) await out.json(devices)
       else await writeDevices(devices, out)
     }),
   )
 
-  const summary = cli.online(
-    group,
-    'summary',
-    'show how full the hosts are',
-    'an array of { host, devices, usedBytes, totalBytes }',
-  )
-  summary.action((options: ConnectionOptions) =>
+  const summary = withHost(
+    cli.online(
+      group,
+      'summary',
+      'show how full the hosts are',
+      'an array of { host, devices, usedBytes, totalBytes }',
+    ),
+  ).option('--status <LIST>', 'devices that count, by their status', statusList, [
+    'alive',
+    'readonly',
+    'drain',
+  ])
+  summary.action((options: HostOptions & { readonly status: readonly DeviceStatus[] }) =>
     cli.run(summary, options, async ({ api, signal, out, json }) => {
-      const rows = summarize(await api.listDevices({ signal }))
+      const devices = (await api.listDevices({ signal })).filter(onHost(options))
+      const rows = summarize(devices.filter(({ status }) => options.status.includes(status)))
       if (json) await out.json(rows)
       else await writeSummary(rows, out)
     }),
@@ -100,6 +104,30 @@ export function addDevice(program: Command, cli: Cli): void {
       await change({ words, change: wanted, options }, session)
     }),
   )
+}
+
+interface HostOptions extends ConnectionOptions {
+  readonly host?: string
+  /** The same, as `mogadm` spells it. */
+  readonly hostname?: string
+}
+
+const withHost = (command: Command): Command =>
+  command
+    .option('--host <NAME>', 'only those of one host')
+    .addOption(new Option('--hostname <NAME>', 'the same').hideHelp())
+
+const onHost =
+  ({ hostname, host = hostname }: HostOptions) =>
+  (device: DeviceInfo): boolean =>
+    host === undefined || device.host === host
+
+function statusList(text: string): DeviceStatus[] {
+  return text.split(',').map(word => {
+    const status = statuses.find(one => one === word)
+    if (!status) throw new InvalidArgumentError(`It must be some of ${statuses.join(',')}.`)
+    return status
+  })
 }
 
 function withFields(command: Command): Command {
@@ -184,11 +212,10 @@ interface HostSummary {
   readonly totalBytes: number
 }
 
-/** Sums by host, over the devices that are in use and have reported. */
+/** Sums by host, over the devices that have reported. */
 function summarize(devices: readonly DeviceInfo[]): HostSummary[] {
   const byHost = new Map<string, HostSummary>()
-  for (const { host, status, usedBytes, totalBytes } of devices) {
-    if (status === 'down' || status === 'dead') continue
+  for (const { host, usedBytes, totalBytes } of devices) {
     const sum = byHost.get(host) ?? { host, devices: 0, usedBytes: 0, totalBytes: 0 }
     byHost.set(host, {
       host,

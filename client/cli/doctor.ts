@@ -11,7 +11,7 @@ import type { Finding, Level } from './finding.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { reserveOf } from './settings-of.ts'
 import { painter } from './paint.ts'
-import { plural, printable } from './text.ts'
+import { plural, printable, wrap } from './text.ts'
 
 interface Options extends ConnectionOptions {
   readonly site?: string
@@ -71,6 +71,9 @@ async function examine(options: Options, session: Session): Promise<Finding[]> {
 
 const labels: Readonly<Record<Level, string>> = { ok: 'ok', warning: 'WARNING', problem: 'PROBLEM' }
 
+const labelWidth = 9
+const indent = ' '.repeat(labelWidth)
+
 function describe(
   findings: readonly Finding[],
   all: readonly Finding[],
@@ -78,9 +81,14 @@ function describe(
 ): string {
   const { red, yellow, green } = painter(stdout)
   const paints = { ok: green, warning: yellow, problem: red }
+  const width = stdout.isTTY ? stdout.columns || 80 : Infinity
+  const indented = (text: string): string =>
+    wrap(printable(text), width - labelWidth)
+      .trimEnd()
+      .replaceAll('\n', `\n${indent}`)
   const lines = findings.flatMap(({ check, level, text, advice }) => [
-    `${paints[level](labels[level].padEnd(7))}  ${printable(check)}: ${printable(text)}`,
-    ...(advice === undefined ? [] : [`         -> ${printable(advice)}`]),
+    `${paints[level](labels[level].padEnd(labelWidth))}${indented(`${check}: ${text}`)}`,
+    ...(advice === undefined ? [] : [`${indent}${indented(`-> ${advice}`)}`]),
   ])
   const count = (level: Level): number => all.filter(one => one.level === level).length
   lines.push(`${plural(count('problem'), 'problem')}, ${plural(count('warning'), 'warning')}`)

@@ -76,7 +76,10 @@ export function addDrain(program: Command, cli: Cli): void {
       else await api.undrainDevice(devid, { signal })
       const drains = await api.listDrains({ signal })
       if (json) await out.json(drains)
-      else await out.write(`${printable(what)}  in use again\n`)
+      else {
+        const name = devid === undefined ? printable(what) : `dev${devid}`
+        await out.write(`${name}  in use again\n`)
+      }
     }),
   )
 }

@@ -16,14 +16,15 @@ export async function readAnswer(
   const lines = createInterface({ input: stdin, terminal: false })
   const close = (): void => lines.close()
   signal.addEventListener('abort', close, { once: true })
-  const answer = await new Promise<string>(resolve => {
+  const answer = await new Promise<string | undefined>(resolve => {
     lines.once('line', resolve)
-    lines.once('close', () => resolve(''))
+    lines.once('close', () => resolve(undefined))
   })
   signal.removeEventListener('abort', close)
   close()
+  if (answer === undefined) stderr.write('\n') // nobody has ended the line
   signal.throwIfAborted()
-  return answer.trim()
+  return answer?.trim() ?? ''
 }
 
 /** The same without showing what is typed. */

@@ -6,6 +6,7 @@ import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { isAbsent, outcomeOf, ToldFailure, UsageError } from './failure.ts'
 import { eachOf } from './parallel.ts'
 import type { Session } from './session.ts'
+import { suggest } from './suggest.ts'
 import { printable, printableKey } from './text.ts'
 
 interface Options extends DestructiveOptions {
@@ -46,7 +47,7 @@ async function removeFiles(
       } else await removeOne(file.domain, file, { session, options })
     } catch (err) {
       if (!isAbsent(err)) throw err
-      const { status, text } = outcomeOf(err)
+      const { status, text } = outcomeOf(await suggest(err, [file.domain], session))
       missing = status
       session.out.note(text ?? '')
     }

@@ -18,6 +18,7 @@ import { nodeBenchmarks } from './nodes.ts'
 import { putBenchmarks } from './puts.ts'
 import { reproxyBenchmarks } from './reproxy.ts'
 import { replicationBenchmarks } from './replication.ts'
+import { sdkBenchmarks } from './sdk.ts'
 import type { Bench } from './system.ts'
 import { commandBenchmarks } from './tracker/commands.ts'
 
@@ -61,6 +62,7 @@ try {
     ...commandBenchmarks,
     ...putBenchmarks,
     ...getBenchmarks,
+    ...sdkBenchmarks,
     ...nodeBenchmarks,
     ...reproxyBenchmarks,
   ].filter(({ name }) => positionals.every(word => name.includes(word)))

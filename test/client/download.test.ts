@@ -66,6 +66,22 @@ void t.test('a file is read in every form', async t => {
   await t.rejects(client.get('nothing'), { code: 'unknown_key' })
 })
 
+void t.test('a replica that breaks before anybody reads is followed by another', async t => {
+  const cluster = await withFile(t)
+  let broken = false
+  const { url } = await startPeer(t, (_request, reply) => {
+    reply.once('close', () => (broken = true))
+    reply.writeHead(200, { 'content-length': bytes.length })
+    reply.write(bytes.subarray(0, 1000), () => setImmediate(() => reply.destroy()))
+  })
+  replace(cluster, 1, url)
+  const [whole, streamed] = [await cluster.client.get('big'), await cluster.client.get('big')]
+  await until(() => broken)
+  await new Promise(resolve => setTimeout(resolve, 50)) // for the news to come here
+  t.ok(bytes.equals(await whole.bytes()))
+  t.ok((await buffer(streamed.body)).equals(bytes))
+})
+
 void t.test('a part of a file is read from start up to end, exclusive', async t => {
   const { client } = await withFile(t)
   const part = async (start?: number, end?: number): Promise<Buffer> =>

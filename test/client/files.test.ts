@@ -75,6 +75,7 @@ void t.test('what an application behind the reproxy answers', async t => {
     'content-type': 'application/octet-stream',
     etag: `"${fid}"`,
     'last-modified': modifiedAt.toUTCString(),
+    'repr-digest': 'sha-256=:LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=:',
   })
   cluster.places = []
   await t.rejects(client.reproxyHeaders('a'), { code: 'no_replica' })

@@ -55,6 +55,28 @@ t.test('domains and classes are made, changed one attribute at a time, and delet
   t.notMatch((await run(['domain', 'list'])).stdout, 'films')
 })
 
+t.test('a name that is nearly one that exists is told with that one, exit 3', async t => {
+  await run(['domain', 'add', 'music'])
+  await run(['class', 'add', 'music', 'photo'])
+  await run(['class', 'add', 'music', 'original'])
+  for (const [words, meant] of [
+    [['ls', 'photso:'], 'photos'],
+    [['rm', 'musik:song'], 'music'],
+    [['put', program, 'photoss:omg'], 'photos'],
+    [['domain', 'delete', 'musics', '--yes'], 'music'],
+    [['class', 'delete', 'music', 'orignal'], 'original'],
+    [['put', program, 'music:omg', '--class', 'orginal'], 'original'],
+    [['host', 'modify', 'node11', '--zone', 'x'], 'node1'],
+    [['device', 'add', 'nod2', '77'], 'node2'],
+  ] as [string[], string][]) {
+    const { status, stderr } = await run(words)
+    t.equal(status, 3, words.join(' '))
+    t.match(stderr, `Did you mean ${meant}? (`)
+  }
+  t.notMatch((await run(['ls', 'elsewhere:'])).stderr, 'Did you mean')
+  t.notMatch((await run(['class', 'delete', 'photos', 'xyz'])).stderr, 'Did you mean')
+})
+
 t.test('settings are set and unset, and refused by name or value', async t => {
   t.equal((await run(['setting', 'set', 'upload_seconds', '60'])).stdout, 'upload_seconds = 60\n')
   t.same(await json(['settings', 'list']), [{ upload_seconds: '60' }])
@@ -124,6 +146,16 @@ t.test(
     t.equal((await run(['device', 'mark', '4711', 'down'])).status, 3)
   },
 )
+
+t.test('devices are shown of one host and by status, also as mogadm spells it', async t => {
+  const [one] = await json<DeviceInfo[]>(['device', 'list', '--host', 'node1'])
+  t.same(new Set(one?.map(({ host }) => host)), new Set(['node1']))
+  t.same(await json(['device', 'list', '--all', '--hostname=node1']), [one])
+  t.match((await json(['device', 'summary', '--hostname', 'node2']))[0], [{ host: 'node2' }])
+  t.same(await json(['device', 'summary', '--status=dead,readonly', '--host', 'node3']), [[]])
+  t.equal((await run(['device', 'summary', '--status', 'asleep'])).status, 2)
+  t.match((await run(['rebalance', 'settings'])).stdout, /^running +no\npolicy/)
+})
 
 t.test('node add registers a storage node and its devices, and can be called again', async t => {
   const { root, url } = await startNode(t, { name: 'extra', devid: 50 })

@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { jsonShapes } from '../../../client/cli/json-shapes.ts'
@@ -61,3 +62,15 @@ t.test('there is a script for each shell, and for no other', async t => {
   t.match(stdout, /^complete -c omg -n '__omg_at '\\''host'\\''' -f -a 'add' -d '/m)
   t.equal((await runOmg(['completion', 'tcsh'])).status, 2)
 })
+
+for (const name of ['zsh', 'fish']) {
+  const missing = spawnSync(name, ['--version']).error !== undefined
+  const skip = missing && `${name} is not installed`
+  t.test(`${name} reads its script without a complaint`, { skip }, async t => {
+    const { stdout } = await runOmg(['completion', name])
+    const file = join(t.testdir(), 'omg')
+    writeFileSync(file, stdout)
+    const { status, stderr } = spawnSync(name, ['-n', file], { encoding: 'utf8' })
+    t.same({ status, stderr }, { status: 0, stderr: '' })
+  })
+}

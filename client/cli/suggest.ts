@@ -1,0 +1,91 @@
+/** "Did you mean": what a name that does not exist was probably to be. */
+import { CodedError, isCoded, type ErrorCode } from '../../common/errors.ts'
+import type { TrackerApi } from '../tracker-api/index.ts'
+import type { Session } from './session.ts'
+import { printable } from './text.ts'
+
+/** What there is of a kind, and other names that may stand on the same command line. */
+interface Names {
+  readonly names: readonly string[]
+  readonly others?: readonly string[]
+}
+
+type Lister = (api: TrackerApi, signal: AbortSignal) => Promise<Names>
+
+const domains: Lister = async (api, signal) => ({
+  names: (await api.listDomains({ signal })).map(({ name }) => name),
+})
+
+const classes: Lister = async (api, signal) => {
+  const all = await api.listDomains({ signal })
+  return {
+    names: all.flatMap(domain => domain.classes.map(({ name }) => name)),
+    others: all.map(({ name }) => name),
+  }
+}
+
+const hosts: Lister = async (api, signal) => ({
+  names: (await api.listHosts({ signal })).map(({ name }) => name),
+})
+
+/** How to learn, in one request, what there is of the kind that was named. */
+const listers: Partial<Record<ErrorCode, Lister>> = {
+  unreg_domain: domains,
+  domain_not_found: domains,
+  unreg_class: classes,
+  class_not_found: classes,
+  unknown_host: hosts,
+  host_not_found: hosts,
+}
+
+/**
+ * The failure with a suggestion, where it is about a name that does not exist and one that does is
+ * much like a word of the command line; else, and when the tracker does not tell, as it was.
+ */
+export async function suggest(
+  err: unknown,
+  words: readonly string[],
+  session: Pick<Session, 'api' | 'signal'>,
+): Promise<unknown> {
+  const list = isCoded(err) ? listers[err.code] : undefined
+  if (!isCoded(err) || !list) return err
+  const { names, others = [] } = await list(session.api, session.signal).catch((): Names => ({
+    names: [],
+  }))
+  // A file's domain stands before its key.
+  const typed = words.flatMap(word => [word, word.split(':', 1)[0] ?? ''])
+  const unknown = typed.filter(word => !names.includes(word) && !others.includes(word))
+  const name = nearest(unknown, names)
+  if (name === undefined) return err
+  const message = `${err.message}. Did you mean ${printable(name)}?`
+  return new CodedError(err.code, message, { cause: err })
+}
+
+/** The name that is most like one of the words; undefined when none is much like it. */
+function nearest(words: readonly string[], names: readonly string[]): string | undefined {
+  let found: string | undefined
+  let least = Infinity
+  for (const word of words) {
+    for (const name of names) {
+      const edits = editsBetween(word, name)
+      if (edits >= least || edits > Math.max(word.length, name.length) / 3) continue
+      least = edits
+      found = name
+    }
+  }
+  return found
+}
+
+/** Letters to insert, drop or replace to make one text of the other (Levenshtein's distance). */
+function editsBetween(a: string, b: string): number {
+  let before = Array.from({ length: b.length + 1 }, (_, j) => j)
+  for (let i = 1; i <= a.length; i++) {
+    const row = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const kept = (before[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      row.push(Math.min(kept, (before[j] ?? 0) + 1, (row[j - 1] ?? 0) + 1))
+    }
+    before = row
+  }
+  return before[b.length] ?? 0
+}
