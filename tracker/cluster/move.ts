@@ -13,9 +13,13 @@ import { CopyError, copyReplica, readableSources, type Content } from './copy.ts
 import { seeSize } from './inspect.ts'
 import { judgeReplicas } from './judge.ts'
 
-/** `gone`: there is no such replica any more. */
+/**
+ * `gone`: there is no such replica any more. `kept`: none of the devices named for it is as good a
+ * place as the one where it is.
+ */
 export type Moved =
-  { readonly kind: 'moved' | 'gone' } | { readonly kind: 'failed'; readonly why: string }
+  | { readonly kind: 'moved' | 'gone' }
+  | { readonly kind: 'kept' | 'failed'; readonly why: string }
 
 /**
  * Moves one replica, under the claim of its job. Throws only what is no fault of a device, an outage of
@@ -49,7 +53,8 @@ export async function moveReplica(
     const [source] = readableSources(ctx, file.devids).filter(({ devid }) => !badSources.has(devid))
     if (!target || !source) return { kind: 'failed', why: 'no replica can be read now' }
     if (wouldWorsen(ctx, file, { from, others, verdict })) {
-      return { kind: 'failed', why: 'what is left to choose from is no better place' }
+      const why = 'what is left to choose from is no better place'
+      return { kind: to ? 'kept' : 'failed', why }
     }
     try {
       const place = file

@@ -25,6 +25,7 @@ import {
   readRebalance,
   restoreDevice,
   writeRebalance,
+  type StoredFile,
 } from '../store/rebalance.ts'
 import { requestReview, settledSeconds } from '../store/reviews.ts'
 import { databaseTime, lockUpkeep } from '../store/upkeep.ts'
@@ -118,7 +119,9 @@ async function advance(run: Run, before: RebalanceState): Promise<Step | 'wait'>
     newestFirst: policy.newestFirst,
     limit: Math.min(rate, room),
   })
-  const taken = takeFiles(policy, state, files)
+  const suits = ({ devids }: StoredFile): boolean =>
+    isBetterPlace(ctx, { devids, from: devid, destinations })
+  const taken = takeFiles(policy, state, files, suits)
   const targets = (): number[] => destinationsOfFile(policy, destinations, ctx.random)
   await insertMoves(
     tx,
@@ -137,6 +140,24 @@ async function advance(run: Run, before: RebalanceState): Promise<Step | 'wait'>
     state: { ...endSource(released), ...(finished && { timeFinished: now }) },
     finished,
   }
+}
+
+/** Some destination can take a replica from `from` without there being fewer hosts with one. */
+function isBetterPlace(
+  { cluster }: Pick<StepContext, 'cluster'>,
+  {
+    devids,
+    from,
+    destinations,
+  }: { devids: readonly number[]; from: number; destinations: readonly number[] },
+): boolean {
+  const hostOf = (devid: number): number | undefined => cluster.device(devid)?.host.id
+  const others = devids.filter(devid => devid !== from)
+  const hosts = new Set(others.map(hostOf))
+  const isShared = hosts.has(hostOf(from))
+  return destinations.some(
+    devid => !devids.includes(devid) && (isShared || !hosts.has(hostOf(devid))),
+  )
 }
 
 /**

@@ -241,33 +241,42 @@ export interface Taken<File> {
   readonly state: RebalanceState
 }
 
-/** The first of `files` as far as the limits allow, and the state when they are queued. */
+/**
+ * The first of `files` as far as the limits allow, and the state when they are queued. Those that do
+ * not `suit` are passed over.
+ */
 export function takeFiles<File extends { readonly fid: number; readonly size: number }>(
   { limit }: RebalancePolicy,
   state: RebalanceState,
   files: readonly File[],
+  suits: (file: File) => boolean = () => true,
 ): Taken<File> {
   const cost = ({ size }: File): number => (limit?.by === 'count' ? 1 : size)
   const left = Math.min(
     state.deviceLimit ?? Number.POSITIVE_INFINITY,
     state.globalLimit ?? Number.POSITIVE_INFINITY,
   )
+  const taken: File[] = []
+  let { lastFid } = state
   let spent = 0
-  let count = 0
+  let ended = false
   for (const file of files) {
-    if (spent + cost(file) > left) break
-    spent += cost(file)
-    count++
+    if (suits(file)) {
+      ended = spent + cost(file) > left
+      if (ended) break
+      spent += cost(file)
+      taken.push(file)
+    }
+    lastFid = file.fid
   }
-  const taken = files.slice(0, count)
   const bytes = taken.reduce((sum, { size }) => sum + size, 0)
   return {
     files: taken,
-    exhausted: count < files.length || spent >= left,
+    exhausted: ended || spent >= left,
     state: {
       ...state,
-      lastFid: taken.at(-1)?.fid ?? state.lastFid,
-      fidsQueued: state.fidsQueued + count,
+      lastFid,
+      fidsQueued: state.fidsQueued + taken.length,
       bytesQueued: state.bytesQueued + bytes,
       ...(state.deviceLimit !== undefined && { deviceLimit: state.deviceLimit - spent }),
       ...(state.globalLimit !== undefined && { globalLimit: state.globalLimit - spent }),

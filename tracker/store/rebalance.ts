@@ -63,6 +63,7 @@ export async function restoreDevice(
 
 export interface StoredFile extends FileId {
   readonly size: number
+  readonly devids: readonly number[]
 }
 
 /** Files with a replica on `devid` behind `after` (0: from the beginning), by fid. */
@@ -85,14 +86,14 @@ export async function listFilesOn(
       ? {
           name: 'rebalance.newest_files',
           text: `
-            select fid, slot, size from file where devids @> array[$1::int] and ($2 = 0 or fid < $2)
+            select fid, slot, size, devids from file where devids @> array[$1::int] and ($2 = 0 or fid < $2)
             order by fid desc limit $3`,
           values: [devid, after, limit],
         }
       : {
           name: 'rebalance.oldest_files',
           text: `
-            select fid, slot, size from file where devids @> array[$1::int] and fid > $2
+            select fid, slot, size, devids from file where devids @> array[$1::int] and fid > $2
             order by fid limit $3`,
           values: [devid, after, limit],
         },

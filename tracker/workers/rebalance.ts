@@ -55,6 +55,7 @@ async function move(
 ): Promise<void> {
   const { fid, devid: from, attempts } = job
   const outcome = await moveReplica(ctx, job, work)
+  if (outcome.kind === 'kept') work.log.info({ fid, devid: from, reason: outcome.why }, 'not moved')
   if (outcome.kind !== 'failed') return removeMove(ctx.db, job)
   // Operators look for these words.
   const url = ctx.urls.plain({ devid: from, fid }, { method: 'GET' })

@@ -207,6 +207,17 @@ t.test('how much would leave is told within the limits', async t => {
   ])
 })
 
+t.test('files that do not suit are passed over and cost nothing', async t => {
+  const policy = policyOf('from_devices=1 limit_by=count limit=2')
+  const files = [1, 2, 3, 4, 5, 6].map(fid => ({ fid, size: 1 }))
+  const run = newRebalance({ sources: [1], globalLimit: undefined, now: 7 })
+  const state = beginSource(run, 1, 2)
+  const odd = takeFiles(policy, state, files, ({ fid }) => fid % 2 === 1)
+  t.match(odd, { files: [{ fid: 1 }, { fid: 3 }], exhausted: true, state: { fidsQueued: 2 } })
+  const none = takeFiles(policy, state, files, () => false)
+  t.match(none, { files: [], exhausted: false, state: { lastFid: 6, deviceLimit: 2 } })
+})
+
 t.test('no limit is overrun, whatever comes at once', async t => {
   const files = [10, 20, 30, 40].map((size, i) => ({ fid: 101 + i, size }))
   // What a limit takes of the four files, and what is left of it.
