@@ -121,7 +121,12 @@ export class Connection implements WireClient, Debtor {
     this.#run()
   }
 
-  /** Ends the connection at once, with what the client has not read. */
+  /** Ends the connection at once, whatever is under way. */
+  destroy(): void {
+    this.#socket.destroy()
+  }
+
+  /** The same, with what the client has not read. */
   cut(): void {
     this.#log.warn({ remoteAddress: this.remoteAddress }, 'client does not read its answers')
     this.#over = true

@@ -69,7 +69,7 @@ export function createWireServer(options: WireServerOptions): WireServer {
   const answer = createAnswer({ ...options, queries })
   const lines = new Budget(held.lines)
   const unread = new UnreadAnswers(held.unread)
-  const connections = new Map<Socket, Connection>()
+  const connections = new Set<Connection>()
   const perAddress = new Map<string, number>()
   let full = false
   let closing: Promise<void> | undefined
@@ -94,10 +94,11 @@ export function createWireServer(options: WireServerOptions): WireServer {
       return
     }
     perAddress.set(address, others + 1)
-    connections.set(socket, new Connection(socket, { answer, stallMs, lines, unread, log }))
-    socket.once('close', () => {
+    const connection = new Connection(socket, { answer, stallMs, lines, unread, log })
+    connections.add(connection)
+    connection.onClose(() => {
       full = false
-      connections.delete(socket)
+      connections.delete(connection)
       const left = (perAddress.get(address) ?? 1) - 1
       if (left === 0) perAddress.delete(address)
       else perAddress.set(address, left)
@@ -115,9 +116,9 @@ export function createWireServer(options: WireServerOptions): WireServer {
   const shutDown = async (): Promise<void> => {
     queries.close()
     const closed = new Promise<void>(resolve => server.close(() => resolve()))
-    for (const connection of connections.values()) connection.close()
+    for (const connection of connections) connection.close()
     const deadline = setTimeout(() => {
-      for (const socket of connections.keys()) socket.destroy()
+      for (const connection of connections) connection.destroy()
     }, drainMs)
     await closed
     clearTimeout(deadline)
