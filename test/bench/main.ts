@@ -29,10 +29,21 @@ const { values, positionals } = parseArgs({
   },
   allowPositionals: true,
 })
-const closing: (() => Promise<unknown>)[] = []
-const atEnd = (close: () => Promise<unknown>): void => {
-  closing.unshift(close)
+/** What to close, the last one first. */
+class Closing {
+  readonly #all: (() => Promise<unknown>)[] = []
+
+  readonly add = (close: () => Promise<unknown>): void => {
+    this.#all.unshift(close)
+  }
+
+  async close(): Promise<void> {
+    for (const close of this.#all.splice(0)) await close()
+  }
 }
+
+const all = new Closing()
+const atEnd = all.add
 // On the disk of the checkout, not on a tmpfs.
 await mkdir('data', { recursive: true })
 const dir = await mkdtemp(join(resolve('data'), 'bench-'))
@@ -68,14 +79,20 @@ try {
   ].filter(({ name }) => positionals.every(word => name.includes(word)))
   console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim()})`)
   for (const benchmark of chosen) {
-    const pair = await benchmark.prepare(bench)
-    await starting?.then(queuesAreEmpty)
-    const outcome = await compare(pair, {
-      concurrency: benchmark.concurrency,
-      rounds: Number(values.rounds),
-      seconds: Number(values.seconds),
-    })
-    console.log(formatRow(benchmark, outcome))
+    // What one leaves behind must not keep the machine busy under the next.
+    const own = new Closing()
+    try {
+      const pair = await benchmark.prepare({ ...bench, atEnd: own.add })
+      await starting?.then(queuesAreEmpty)
+      const outcome = await compare(pair, {
+        concurrency: benchmark.concurrency,
+        rounds: Number(values.rounds),
+        seconds: Number(values.seconds),
+      })
+      console.log(formatRow(benchmark, outcome))
+    } finally {
+      await own.close()
+    }
   }
   const timed = replicationBenchmarks.filter(({ name }) =>
     positionals.every(word => name.includes(word)),
@@ -85,7 +102,7 @@ try {
     console.log(formatRow(benchmark, await benchmark.time(bench, Number(values.rounds))))
   }
 } finally {
-  for (const close of closing) await close()
+  await all.close()
 }
 
 async function queuesAreEmpty({ client }: System): Promise<void> {

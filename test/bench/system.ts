@@ -7,6 +7,6 @@ export interface Bench {
   readonly databaseUrl: string
   /** A directory on the same disk as the system's data. */
   readonly dir: string
-  /** Registers what to close when all is done. */
+  /** Registers what to close when the benchmark is done. */
   readonly atEnd: (close: () => Promise<unknown>) => void
 }

@@ -17,9 +17,6 @@ interface Rig {
   readonly original: Statements
 }
 
-/** Started by the first benchmark that runs, and shared with the others. */
-let rig: Promise<Rig> | undefined
-
 const startRig = async (bench: Bench): Promise<Rig> => {
   const tracker = await startTracker(bench, { files: few, connections })
   return { tracker, original: await startStatements(tracker.databaseUrl, few, bench.atEnd) }
@@ -171,8 +168,7 @@ export const commandBenchmarks: Benchmark<Bench>[] = [
     ...benchmark,
     concurrency: lanes ?? connections,
     async prepare(bench: Bench): Promise<Pair> {
-      rig ??= startRig(bench)
-      return prepare(await rig, bench)
+      return prepare(await startRig(bench), bench)
     },
   })),
   {
@@ -199,8 +195,7 @@ export const commandBenchmarks: Benchmark<Bench>[] = [
     concurrency: connections,
     against: 'the same with 10 k files',
     async prepare(bench) {
-      rig ??= startRig(bench)
-      const { tracker: small } = await rig
+      const { tracker: small } = await startRig(bench)
       const large = await startTracker(bench, { files: many, connections })
       return { subject: getPaths(large, many), baseline: getPaths(small, few) }
     },
@@ -211,8 +206,7 @@ export const commandBenchmarks: Benchmark<Bench>[] = [
     concurrency: connections,
     against: 'the same with plain URLs',
     async prepare(bench) {
-      rig ??= startRig(bench)
-      const { tracker: plain } = await rig
+      const { tracker: plain } = await startRig(bench)
       const signed = await startTracker(bench, { files: few, connections, signed: true })
       return { subject: getPaths(signed, few), baseline: getPaths(plain, few) }
     },
