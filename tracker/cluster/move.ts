@@ -18,8 +18,7 @@ import { judgeReplicas } from './judge.ts'
  * place as the one where it is.
  */
 export type Moved =
-  | { readonly kind: 'moved' | 'gone' }
-  | { readonly kind: 'kept' | 'failed'; readonly why: string }
+  { readonly kind: 'moved' | 'gone' } | { readonly kind: 'kept' | 'failed'; readonly why: string }
 
 /**
  * Moves one replica, under the claim of its job. Throws only what is no fault of a device, an outage of
