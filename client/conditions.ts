@@ -1,6 +1,6 @@
 /** Conditional reads (RFC 9110 §13): whether the content that is there is the one the caller means. */
 import { CodedError } from '../common/errors.ts'
-import type { FileInfo } from '../common/protocol.ts'
+import type { FileInfo } from '../common/protocol/files.ts'
 
 /** Values as they stand in the header fields of that name, so that a request's can be handed on. */
 export interface Conditions {

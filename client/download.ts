@@ -2,7 +2,7 @@
 import { createHash, webcrypto } from 'node:crypto'
 import { finished, Readable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
-import type { Located } from '../common/protocol.ts'
+import type { Located } from '../common/protocol/files.ts'
 import { isNotModified, type Conditions } from './conditions.ts'
 import { toEntry, type FileEntry } from './entries.ts'
 import { headersOf } from './headers.ts'

@@ -1,5 +1,5 @@
 /** Files as the SDK shows them: what the tracker tells, with times as `Date` and keys as bytes. */
-import type { FileInfo, FileList, Located } from '../common/protocol.ts'
+import type { FileInfo, FileList, Located } from '../common/protocol/files.ts'
 
 /** A file as the tracker knows it. */
 export interface FileEntry {

@@ -1,7 +1,7 @@
 /** What an application does with files: the methods of a client, over one domain. */
 import { CodedError, isCoded } from '../common/errors.ts'
 import { decodeKey } from '../common/keys.ts'
-import type { ChangeFile, Durability, Located, OpenUpload } from '../common/protocol.ts'
+import type { ChangeFile, Durability, Located, OpenUpload } from '../common/protocol/files.ts'
 import { deleteMany, locateMany, type DeletedMany, type Keys } from './batches.ts'
 import { createSource, type PutBody } from './body.ts'
 import { isNotModified, type Conditions } from './conditions.ts'

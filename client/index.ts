@@ -20,7 +20,7 @@
  * await files.close()
  * ```
  */
-import type { Durability } from '../common/protocol.ts'
+import type { Durability } from '../common/protocol/files.ts'
 import { createFiles, type Files } from './files.ts'
 import { createStorageClient } from './storage.ts'
 import { createTrackerApi, type TrackerApi } from './tracker-api/index.ts'
@@ -66,9 +66,12 @@ export function createClient({ trackers, token, budgetMs, ...options }: ClientOp
 }
 
 export { CodedError, isCoded, type ErrorCode } from '../common/errors.ts'
-export type * from '../common/protocol.ts'
-export type * from '../common/upkeep.ts'
-export type * from '../common/batch.ts'
+export type * from '../common/protocol/batch.ts'
+export type * from '../common/protocol/configuration.ts'
+export type * from '../common/protocol/fields.ts'
+export type * from '../common/protocol/files.ts'
+export type * from '../common/protocol/status.ts'
+export type * from '../common/protocol/upkeep.ts'
 export type { DeletedMany, Keys } from './batches.ts'
 export type { PutBody } from './body.ts'
 export type { Conditions } from './conditions.ts'

@@ -1,5 +1,5 @@
 /** One body on its way to one storage node, fed from outside piece by piece. */
-import type { OpenedUpload } from '../common/protocol.ts'
+import type { OpenedUpload } from '../common/protocol/files.ts'
 import { CodedError } from '../common/errors.ts'
 import type { PutAnswer, StorageClient } from './storage.ts'
 

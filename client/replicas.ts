@@ -4,7 +4,7 @@
  */
 import type { Readable } from 'node:stream'
 import { CodedError } from '../common/errors.ts'
-import type { Located } from '../common/protocol.ts'
+import type { Located } from '../common/protocol/files.ts'
 import type { StorageClient } from './storage.ts'
 
 /** The bytes from `start` up to and without `end`. */

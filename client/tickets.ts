@@ -1,6 +1,6 @@
 /** Uploads that somebody else makes, such as a browser: opened and committed by the application. */
 import { CodedError } from '../common/errors.ts'
-import type { OpenUpload } from '../common/protocol.ts'
+import type { OpenUpload } from '../common/protocol/files.ts'
 import { parseReceipt } from '../common/signing.ts'
 import { toEntry } from './entries.ts'
 import type { PutResult } from './files.ts'

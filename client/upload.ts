@@ -5,7 +5,7 @@
 import { createHash } from 'node:crypto'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { CodedError, isCoded, type ErrorCode } from '../common/errors.ts'
-import type { CommitUpload, Committed, OpenedUpload, OpenUpload } from '../common/protocol.ts'
+import type { CommitUpload, Committed, OpenedUpload, OpenUpload } from '../common/protocol/files.ts'
 import { parseReceipt } from '../common/signing.ts'
 import type { Source } from './body.ts'
 import type { UploadTarget } from './lane.ts'

@@ -1,6 +1,6 @@
 /** `omg audit`: who did what. */
 import { InvalidArgumentError, type Command } from 'commander'
-import type { AuditTrail } from '../../common/upkeep.ts'
+import type { AuditTrail } from '../../common/protocol/upkeep.ts'
 import { wholeNumber, type Cli } from './command.ts'
 import type { ConnectionOptions } from './session.ts'
 import { printable, printableKey } from './text.ts'

@@ -1,7 +1,7 @@
 /** `omg class`: how the files of a domain are kept. */
 import type { Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
-import type { ChangeClass, ClassInfo } from '../../common/protocol.ts'
+import type { ChangeClass, ClassInfo } from '../../common/protocol/configuration.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
-import type { FileTraces } from '../../common/upkeep.ts'
+import type { FileTraces } from '../../common/protocol/upkeep.ts'
 import type { StorageClient } from '../storage.ts'
 import { parseFile } from './address.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'

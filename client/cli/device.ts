@@ -1,7 +1,7 @@
 /** `omg device`: the disks of the hosts. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
-import type { ChangeDevice, DeviceInfo, DeviceStatus } from '../../common/protocol.ts'
+import type { ChangeDevice, DeviceInfo, DeviceStatus } from '../../common/protocol/configuration.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { CommandFailure, UsageError } from './failure.ts'

@@ -1,6 +1,7 @@
 /** The part of `omg doctor` that reckons with what the tracker knows: room, rules and queues. */
-import type { ClusterStatus, DeviceInfo, DomainInfo, HostInfo } from '../../common/protocol.ts'
-import type { FsckStatus } from '../../common/upkeep.ts'
+import type { DeviceInfo, DomainInfo, HostInfo } from '../../common/protocol/configuration.ts'
+import type { ClusterStatus } from '../../common/protocol/status.ts'
+import type { FsckStatus } from '../../common/protocol/upkeep.ts'
 import { ok, problem, warning, type Finding } from './finding.ts'
 import { formatBytes, plural, printable } from './text.ts'
 

@@ -1,6 +1,6 @@
 /** The part of `omg doctor` that asks every storage node itself. */
 import { formatAddress } from '../../common/address.ts'
-import type { DeviceInfo, HostInfo } from '../../common/protocol.ts'
+import type { DeviceInfo, HostInfo } from '../../common/protocol/configuration.ts'
 import { version } from '../../common/version.ts'
 import { askHttp, whyFailed, type Answer } from './ask-http.ts'
 import { judgeClock, ok, problem, warning, type Finding } from './finding.ts'

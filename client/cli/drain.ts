@@ -1,7 +1,7 @@
 /** `omg drain`: devices and hosts emptied, so that they can be taken away. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import type { DrainList } from '../../common/upkeep.ts'
+import type { DrainList } from '../../common/protocol/upkeep.ts'
 import type { Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import type { Output } from './output.ts'

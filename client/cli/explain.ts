@@ -1,6 +1,7 @@
 /** Why a file is kept the way it is, in sentences: where it lies, what is asked for, what is missing. */
-import type { ClassInfo, DeviceInfo, FileInfo, HostInfo } from '../../common/protocol.ts'
-import type { FileTraces } from '../../common/upkeep.ts'
+import type { ClassInfo, DeviceInfo, HostInfo } from '../../common/protocol/configuration.ts'
+import type { FileInfo } from '../../common/protocol/files.ts'
+import type { FileTraces } from '../../common/protocol/upkeep.ts'
 import type { FoundCopy } from './debug.ts'
 import { formatBytes, plural, printable, printableKey } from './text.ts'
 

@@ -1,6 +1,6 @@
 /** `omg fids`: files of all domains by the numbers of their contents. */
 import type { Command } from 'commander'
-import type { FileInfo } from '../../common/protocol.ts'
+import type { FileInfo } from '../../common/protocol/files.ts'
 import type { TrackerApi } from '../tracker-api/index.ts'
 import { wholeNumber, type Cli } from './command.ts'
 import type { ConnectionOptions } from './session.ts'

@@ -1,7 +1,7 @@
 /** `omg fsck`: all files checked against what is on the devices. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
-import type { FsckLog, FsckStatus } from '../../common/upkeep.ts'
+import type { FsckLog, FsckStatus } from '../../common/protocol/upkeep.ts'
 import { wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import type { ConnectionOptions, Session } from './session.ts'

@@ -2,7 +2,7 @@
 import type { Command } from 'commander'
 import { formatAddress } from '../../common/address.ts'
 import { CodedError } from '../../common/errors.ts'
-import type { ChangeHost, HostInfo, HostStatus } from '../../common/protocol.ts'
+import type { ChangeHost, HostInfo, HostStatus } from '../../common/protocol/configuration.ts'
 import { choice, oneOf, wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'

@@ -1,18 +1,16 @@
 /** The shapes of what commands print with `--json`, by the names that their help gives them. */
 import {
   ClassInfo,
-  ClusterStatus,
-  Committed,
   CreatedToken,
   DeviceInfo,
   DomainInfo,
-  FileInfo,
   HostInfo,
   HostKey,
-  Located,
   Settings,
   TokenInfo,
-} from '../../common/protocol.ts'
+} from '../../common/protocol/configuration.ts'
+import { Committed, FileInfo, Located } from '../../common/protocol/files.ts'
+import { ClusterStatus } from '../../common/protocol/status.ts'
 import {
   FileTraces,
   FsckLog,
@@ -27,7 +25,7 @@ import {
   ScrubInfo,
   SweepList,
   TrashList,
-} from '../../common/upkeep.ts'
+} from '../../common/protocol/upkeep.ts'
 import { schemaText } from './schema-text.ts'
 
 /** The schemas, in the order in which they are told. */

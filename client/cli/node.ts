@@ -1,6 +1,6 @@
 /** `omg node`: storage nodes, asked themselves. */
 import type { Command } from 'commander'
-import type { HostStatus } from '../../common/protocol.ts'
+import type { HostStatus } from '../../common/protocol/configuration.ts'
 import { choice, type Cli } from './command.ts'
 import { CommandFailure } from './failure.ts'
 import { hostStatuses } from './host.ts'

@@ -1,6 +1,6 @@
 /** `omg rebalance`: replicas moved from the devices that a policy names to others. */
 import type { Command } from 'commander'
-import type { RebalanceStatus } from '../../common/upkeep.ts'
+import type { RebalanceStatus } from '../../common/protocol/upkeep.ts'
 import type { Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'

@@ -1,6 +1,6 @@
 /** `omg scrub`: every copy read and compared with its checksum. */
 import type { Command } from 'commander'
-import type { NewScrub, ScrubInfo } from '../../common/upkeep.ts'
+import type { NewScrub, ScrubInfo } from '../../common/protocol/upkeep.ts'
 import { wholeNumber, type Cli } from './command.ts'
 import { UsageError } from './failure.ts'
 import type { Output } from './output.ts'

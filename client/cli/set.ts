@@ -1,6 +1,6 @@
 /** `omg set`: what is said about a file changed, its content left alone. */
 import type { Command } from 'commander'
-import type { ChangeFile } from '../../common/protocol.ts'
+import type { ChangeFile } from '../../common/protocol/files.ts'
 import { parseFile } from './address.ts'
 import type { Cli } from './command.ts'
 import { UsageError } from './failure.ts'

@@ -1,6 +1,6 @@
 /** `omg stat`: what is known of a file. */
 import type { Command } from 'commander'
-import type { FileInfo } from '../../common/protocol.ts'
+import type { FileInfo } from '../../common/protocol/files.ts'
 import { parseFile } from './address.ts'
 import type { Cli } from './command.ts'
 import type { ConnectionOptions, Session } from './session.ts'

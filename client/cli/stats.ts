@@ -1,6 +1,7 @@
 /** `omg stats`: how many files there are, where, and of which kind. */
 import type { Command } from 'commander'
-import type { ClusterStatus, FileInfo } from '../../common/protocol.ts'
+import type { FileInfo } from '../../common/protocol/files.ts'
+import type { ClusterStatus } from '../../common/protocol/status.ts'
 import type { Cli } from './command.ts'
 import { pagesOfFids } from './fids.ts'
 import type { Output } from './output.ts'

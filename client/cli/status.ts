@@ -1,7 +1,8 @@
 /** `omg status`: whether all is well. */
 import type { Command } from 'commander'
 import { formatAddress } from '../../common/address.ts'
-import type { ClusterStatus, DeviceInfo, HostInfo } from '../../common/protocol.ts'
+import type { DeviceInfo, HostInfo } from '../../common/protocol/configuration.ts'
+import type { ClusterStatus } from '../../common/protocol/status.ts'
 import type { Cli } from './command.ts'
 import { outcomeOf, ToldFailure } from './failure.ts'
 import { painter } from './paint.ts'

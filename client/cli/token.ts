@@ -1,7 +1,7 @@
 /** `omg token`: who may ask for what. */
 import { Option, type Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
-import type { TokenScope } from '../../common/protocol.ts'
+import type { TokenScope } from '../../common/protocol/configuration.ts'
 import type { TrackerApi } from '../tracker-api/index.ts'
 import { oneOf, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'

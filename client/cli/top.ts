@@ -1,7 +1,7 @@
 /** `omg top`: the state of the cluster, again and again. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InvalidArgumentError, type Command } from 'commander'
-import type { ClusterStatus } from '../../common/protocol.ts'
+import type { ClusterStatus } from '../../common/protocol/status.ts'
 import { wholeNumber, type Cli } from './command.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { describeStatus } from './status.ts'

@@ -1,6 +1,6 @@
 /** `omg undelete` and `omg trash`: deleted files, which can be had back for a while. */
 import type { Command } from 'commander'
-import type { TrashList } from '../../common/upkeep.ts'
+import type { TrashList } from '../../common/protocol/upkeep.ts'
 import type { Key } from '../tracker-api/index.ts'
 import { parseAddress, parseFile } from './address.ts'
 import { wholeNumber, type Cli } from './command.ts'

@@ -1,6 +1,6 @@
 /** Many files of this machine into the cluster, a few at a time. */
 import { InvalidArgumentError, type Command } from 'commander'
-import type { Durability } from '../../common/protocol.ts'
+import type { Durability } from '../../common/protocol/files.ts'
 import type { PutBody } from '../body.ts'
 import { choice, wholeNumber } from './command.ts'
 import { contentTypeOf } from './content-type.ts'

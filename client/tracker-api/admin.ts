@@ -6,7 +6,6 @@ import type {
   ChangeDomain,
   ChangeHost,
   ClassInfo,
-  ClusterStatus,
   CreatedToken,
   DeviceInfo,
   DomainInfo,
@@ -17,9 +16,9 @@ import type {
   NewHost,
   NewToken,
   Settings,
-  StorageTargets,
   TokenInfo,
-} from '../../common/protocol.ts'
+} from '../../common/protocol/configuration.ts'
+import type { ClusterStatus, StorageTargets } from '../../common/protocol/status.ts'
 import { domainPath, segment, type CallOptions, type ClassRef } from './names.ts'
 import type { TrackerPool } from './pool.ts'
 

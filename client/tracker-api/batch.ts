@@ -1,5 +1,5 @@
 /** The batch routes of the tracker's HTTP API as functions. */
-import type { BatchDeleted, BatchLocated } from '../../common/batch.ts'
+import type { BatchDeleted, BatchLocated } from '../../common/protocol/batch.ts'
 import { checkKey, keyToJson } from '../../common/keys.ts'
 import type { TrackerPool } from './pool.ts'
 import { bytesOf, domainPath, type CallOptions, type Key } from './names.ts'

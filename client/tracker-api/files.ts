@@ -10,8 +10,8 @@ import type {
   Located,
   OpenedUpload,
   OpenUpload,
-} from '../../common/protocol.ts'
-import type { Purged, TrashList } from '../../common/upkeep.ts'
+} from '../../common/protocol/files.ts'
+import type { Purged, TrashList } from '../../common/protocol/upkeep.ts'
 import {
   bytesOf,
   domainPath,

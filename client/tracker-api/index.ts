@@ -1,5 +1,5 @@
 /**
- * The tracker's HTTP API as functions: one per route, with the types of `common/protocol.ts` (times
+ * The tracker's HTTP API as functions: one per route, with the types of `common/protocol` (times
  * are ISO 8601 texts here). Each throws the tracker's own code, or tracker_unreachable when none of
  * the trackers answered. What is retried, and why that is safe, is in `pool.ts`.
  */

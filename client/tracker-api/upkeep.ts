@@ -17,7 +17,7 @@ import type {
   ResetFsck,
   ScrubInfo,
   SweepList,
-} from '../../common/upkeep.ts'
+} from '../../common/protocol/upkeep.ts'
 import { domainPath, keyQuery, segment, type CallOptions, type FileRef } from './names.ts'
 import type { TrackerPool } from './pool.ts'
 

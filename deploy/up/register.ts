@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { TrackerApi } from '../../client/tracker-api/index.ts'
 import { parseAddress } from '../../common/config.ts'
 import { isCoded } from '../../common/errors.ts'
-import type { NewToken } from '../../common/protocol.ts'
+import type { NewToken } from '../../common/protocol/configuration.ts'
 import { writeSecret } from './data-files.ts'
 
 export interface NodeOnDisk {

@@ -5,7 +5,7 @@
  */
 import { request, type Agent } from 'undici'
 import type { Logger } from '../../common/log.ts'
-import type { ReplicaReport } from '../../common/upkeep.ts'
+import type { ReplicaReport } from '../../common/protocol/upkeep.ts'
 import type { Target } from './targets.ts'
 
 /** What is wrong with one. */

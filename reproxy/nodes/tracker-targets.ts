@@ -6,7 +6,7 @@ import { Value } from 'typebox/value'
 import { Agent, request } from 'undici'
 import type { Service } from '../../common/daemon.ts'
 import type { Logger } from '../../common/log.ts'
-import { StorageTargets } from '../../common/protocol.ts'
+import { StorageTargets } from '../../common/protocol/status.ts'
 import { AllowList } from './targets.ts'
 
 export interface TrackerTargetsOptions {

@@ -1,7 +1,7 @@
 /** What the SDK adds to the requests it makes: the same ones over bare undici. */
 import { randomUUID } from 'node:crypto'
 import { Agent } from 'undici'
-import type { Located, OpenedUpload } from '../../common/protocol.ts'
+import type { Located, OpenedUpload } from '../../common/protocol/files.ts'
 import type { Benchmark } from './harness.ts'
 import type { Bench } from './system.ts'
 

@@ -1,6 +1,6 @@
 import t from 'tap'
 import { createClient, isCoded, type FileEntry, type PrefixEntry } from '../../client/index.ts'
-import type { FileInfo, FileList } from '../../common/protocol.ts'
+import type { FileInfo, FileList } from '../../common/protocol/files.ts'
 import { startPeer } from './peer.ts'
 import { startStandIn } from './stand-in.ts'
 

@@ -1,7 +1,7 @@
 /** What can be asked of files that are there: stat, locate, list, rename, change, delete. */
 import { CodedError } from '../../common/errors.ts'
 import { maxKeyBytes } from '../../common/keys.ts'
-import type { Metadata } from '../../common/protocol.ts'
+import type { Metadata } from '../../common/protocol/files.ts'
 import type { Context } from '../cluster/context.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import { isReadable, type Device } from '../policy/device.ts'

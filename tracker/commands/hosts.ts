@@ -1,7 +1,7 @@
 /** Hosts and devices. A change is audited in its transaction; the monitor looks at once after it. */
 import { isIP } from 'node:net'
 import { CodedError } from '../../common/errors.ts'
-import { DeviceStatus, HostStatus, type ChangeHost } from '../../common/protocol.ts'
+import { DeviceStatus, HostStatus, type ChangeHost } from '../../common/protocol/configuration.ts'
 import type { Context } from '../cluster/context.ts'
 import { parseNetmask } from '../cluster/netmask.ts'
 import type { Device } from '../policy/device.ts'

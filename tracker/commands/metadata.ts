@@ -1,5 +1,5 @@
 import { CodedError } from '../../common/errors.ts'
-import type { Metadata } from '../../common/protocol.ts'
+import type { Metadata } from '../../common/protocol/files.ts'
 
 /** Most bytes of user metadata per file, names and values together. */
 const maxBytes = 8 * 1024

@@ -2,7 +2,7 @@
  * What readers say of replicas that are not what they should be. Their word is never taken for it:
  * the file is checked like any other, and nobody can make the tracker check without end.
  */
-import type { ReplicaReport } from '../../common/upkeep.ts'
+import type { ReplicaReport } from '../../common/protocol/upkeep.ts'
 import type { Context } from '../cluster/context.ts'
 import { listContents, queueWholeChecks } from '../store/checks.ts'
 

@@ -1,7 +1,7 @@
 /** API tokens: 256 random bits, of which only the SHA-256 is stored. */
 import { createHash, randomBytes } from 'node:crypto'
 import { CodedError } from '../../common/errors.ts'
-import type { TokenScope } from '../../common/protocol.ts'
+import type { TokenScope } from '../../common/protocol/configuration.ts'
 import type { Context } from '../cluster/context.ts'
 import { insertAudit, type Caller } from '../store/audit.ts'
 import { isUniqueViolation } from '../store/db.ts'

@@ -1,7 +1,7 @@
 /** Open, commit and abandon an upload, as the HTTP API does it: with receipts of the nodes. */
 import { CodedError } from '../../common/errors.ts'
 import { checkKey } from '../../common/keys.ts'
-import type { CommitUpload, Durability, Metadata } from '../../common/protocol.ts'
+import type { CommitUpload, Durability, Metadata } from '../../common/protocol/files.ts'
 import { checkReceipt, parseReceipt } from '../../common/signing.ts'
 import type { Context } from '../cluster/context.ts'
 import { copyReplica, readableSources } from '../cluster/copy.ts'

@@ -1,10 +1,10 @@
 /** Many files in one request. Each key is done by the command for one, and fails by itself. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { BatchDeleted, BatchKeys, BatchLocated } from '../../common/batch.ts'
+import { BatchDeleted, BatchKeys, BatchLocated } from '../../common/protocol/batch.ts'
 import { isCoded } from '../../common/errors.ts'
 import { keyFromJson } from '../../common/keys.ts'
-import { ErrorReply } from '../../common/protocol.ts'
+import { ErrorReply } from '../../common/protocol/fields.ts'
 import type { Context } from '../cluster/context.ts'
 import { deleteFile, statFile } from '../commands/files.ts'
 import { callerOf, requireAccess } from './auth.ts'

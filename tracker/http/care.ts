@@ -2,7 +2,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { keyToJson } from '../../common/keys.ts'
-import { ErrorReply } from '../../common/protocol.ts'
+import { ErrorReply } from '../../common/protocol/fields.ts'
 import {
   AuditQuery,
   AuditTrail,
@@ -12,7 +12,7 @@ import {
   NewScrub,
   ScrubInfo,
   SweepList,
-} from '../../common/upkeep.ts'
+} from '../../common/protocol/upkeep.ts'
 import type { Context } from '../cluster/context.ts'
 import { auditTrail } from '../commands/audit.ts'
 import {

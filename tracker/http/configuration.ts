@@ -10,10 +10,8 @@ import {
   CreatedToken,
   DeviceInfo,
   DomainInfo,
-  ErrorReply,
   HostInfo,
   HostKey,
-  Name,
   NewClass,
   NewDevice,
   NewDomain,
@@ -22,7 +20,8 @@ import {
   SettingValue,
   Settings,
   TokenInfo,
-} from '../../common/protocol.ts'
+} from '../../common/protocol/configuration.ts'
+import { ErrorReply, Name } from '../../common/protocol/fields.ts'
 import type { Context } from '../cluster/context.ts'
 import {
   changeClass,

@@ -3,11 +3,11 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
 import { CodedError } from '../../common/errors.ts'
 import { encodeKey, keyFromJson, keyToJson, maxKeyBytes } from '../../common/keys.ts'
+import { ErrorReply } from '../../common/protocol/fields.ts'
 import {
   ChangeFile,
   CommitUpload,
   Committed,
-  ErrorReply,
   FileInfo,
   FileList,
   ListQuery,
@@ -15,7 +15,7 @@ import {
   OpenedUpload,
   OpenUpload,
   RenameFile,
-} from '../../common/protocol.ts'
+} from '../../common/protocol/files.ts'
 import type { Context } from '../cluster/context.ts'
 import { changeFile, deleteFile, listFiles, renameFile, statFile } from '../commands/files.ts'
 import { abandonUpload, commitUpload, openUpload } from '../commands/uploads.ts'

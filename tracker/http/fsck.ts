@@ -1,8 +1,8 @@
 /** Fsck over HTTP. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { ErrorReply } from '../../common/protocol.ts'
-import { FsckLog, FsckLogQuery, FsckStatus, ResetFsck } from '../../common/upkeep.ts'
+import { ErrorReply } from '../../common/protocol/fields.ts'
+import { FsckLog, FsckLogQuery, FsckStatus, ResetFsck } from '../../common/protocol/upkeep.ts'
 import type { Context } from '../cluster/context.ts'
 import {
   beginFsck,

@@ -2,15 +2,13 @@
 import { keyToJson } from '../../common/keys.ts'
 import type {
   ClassInfo,
-  ClusterStatus,
-  Committed,
   DeviceInfo,
   DomainInfo,
-  FileInfo,
-  HealingStatus,
   HostInfo,
   TokenInfo,
-} from '../../common/protocol.ts'
+} from '../../common/protocol/configuration.ts'
+import type { Committed, FileInfo } from '../../common/protocol/files.ts'
+import type { ClusterStatus, HealingStatus } from '../../common/protocol/status.ts'
 import type { Context } from '../cluster/context.ts'
 import type { Domain } from '../cluster/snapshot.ts'
 import { className } from '../commands/lookup.ts'

@@ -1,5 +1,5 @@
 /** A file with the signed URLs of its replicas, as JSON shows it. */
-import type { Located } from '../../common/protocol.ts'
+import type { Located } from '../../common/protocol/files.ts'
 import type { Context } from '../cluster/context.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import { holdersOf, preferReadable } from '../commands/files.ts'

@@ -1,8 +1,12 @@
 /** Rebalance over HTTP. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { ErrorReply } from '../../common/protocol.ts'
-import { RebalancePolicyText, RebalanceStatus, RebalanceTest } from '../../common/upkeep.ts'
+import { ErrorReply } from '../../common/protocol/fields.ts'
+import {
+  RebalancePolicyText,
+  RebalanceStatus,
+  RebalanceTest,
+} from '../../common/protocol/upkeep.ts'
 import type { Context } from '../cluster/context.ts'
 import {
   rebalanceStatus,

@@ -1,8 +1,8 @@
 /** Where readers, a reproxy above all, say that a replica is not what it should be. */
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import Type from 'typebox'
-import { ErrorReply } from '../../common/protocol.ts'
-import { ReplicaReport } from '../../common/upkeep.ts'
+import { ErrorReply } from '../../common/protocol/fields.ts'
+import { ReplicaReport } from '../../common/protocol/upkeep.ts'
 import type { Context } from '../cluster/context.ts'
 import { createReplicaReports } from '../commands/reports.ts'
 import { requireAccess } from './auth.ts'

@@ -2,7 +2,7 @@
  * What may be done with a device now, from its configured states and what the monitor sees.
  * The predicates are those of MogileFS (`lib/MogileFS/Device.pm`).
  */
-import type { DeviceStatus, HostStatus } from '../../common/protocol.ts'
+import type { DeviceStatus, HostStatus } from '../../common/protocol/configuration.ts'
 
 export type HostObservation = 'reachable' | 'unreachable' | 'unknown'
 export type DeviceObservation = 'writeable' | 'readable' | 'unreachable' | 'unknown'

@@ -1,4 +1,4 @@
-import type { Durability } from '../../common/protocol.ts'
+import type { Durability } from '../../common/protocol/files.ts'
 import type { Device } from './device.ts'
 
 /** Copies that a put of this durability needs before it is OK, in a class of `mindevcount` copies. */

@@ -1,5 +1,5 @@
 /** How far a rebalance got, and MogileFS's text for it: words `name=value`, lists with commas. */
-import type { DeviceStatus } from '../../common/protocol.ts'
+import type { DeviceStatus } from '../../common/protocol/configuration.ts'
 
 /** Times are Unix times; 0: not yet. */
 export interface RebalanceState {

@@ -1,5 +1,5 @@
 /** Devices that are to be emptied, and how far that is. */
-import type { DeviceStatus } from '../../common/protocol.ts'
+import type { DeviceStatus } from '../../common/protocol/configuration.ts'
 import type { Db } from './db.ts'
 
 /**

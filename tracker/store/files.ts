@@ -1,5 +1,5 @@
 /** Live files: one row per key. Every hot statement names the key's slot. */
-import type { Metadata } from '../../common/protocol.ts'
+import type { Metadata } from '../../common/protocol/files.ts'
 import { byteaArray, numberArray } from './arrays.ts'
 import type { Caller } from './audit.ts'
 import type { Db } from './db.ts'

@@ -1,5 +1,5 @@
 /** Hosts and their devices, as configured. */
-import type { DeviceStatus, HostStatus } from '../../common/protocol.ts'
+import type { DeviceStatus, HostStatus } from '../../common/protocol/configuration.ts'
 import type { Db } from './db.ts'
 
 export interface HostRow {

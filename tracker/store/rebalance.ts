@@ -1,5 +1,5 @@
 /** What rebalance has stored of itself, and the moves that it queued. */
-import type { DeviceStatus } from '../../common/protocol.ts'
+import type { DeviceStatus } from '../../common/protocol/configuration.ts'
 import type { Db } from './db.ts'
 import type { FileId } from './files.ts'
 import { readUpkeep, writeUpkeep } from './upkeep.ts'

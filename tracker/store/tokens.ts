@@ -1,5 +1,5 @@
 /** API tokens; only their SHA-256 is stored. */
-import type { TokenScope } from '../../common/protocol.ts'
+import type { TokenScope } from '../../common/protocol/configuration.ts'
 import type { Db } from './db.ts'
 
 export interface TokenRow {

@@ -1,5 +1,5 @@
 /** Open uploads, and the one statement that turns an upload into a live file. */
-import type { Durability, Metadata } from '../../common/protocol.ts'
+import type { Durability, Metadata } from '../../common/protocol/files.ts'
 import { byteaArray, numberArray } from './arrays.ts'
 import type { Caller } from './audit.ts'
 import type { Db } from './db.ts'

@@ -6,7 +6,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { ReadyMessage } from '../../../common/daemon.ts'
-import type { DeviceInfo, HostInfo, TokenInfo } from '../../../common/protocol.ts'
+import type { DeviceInfo, HostInfo, TokenInfo } from '../../../common/protocol/configuration.ts'
 import { program, runOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)

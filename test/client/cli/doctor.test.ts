@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { Finding } from '../../../client/cli/finding.ts'
-import type { DeviceInfo } from '../../../common/protocol.ts'
+import type { DeviceInfo } from '../../../common/protocol/configuration.ts'
 import { startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)

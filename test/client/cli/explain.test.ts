@@ -1,6 +1,7 @@
 import t from 'tap'
 import { explain, type Facts } from '../../../client/cli/explain.ts'
-import type { DeviceInfo, FileInfo, HostInfo } from '../../../common/protocol.ts'
+import type { DeviceInfo, HostInfo } from '../../../common/protocol/configuration.ts'
+import type { FileInfo } from '../../../common/protocol/files.ts'
 
 const GB = 1e9
 

@@ -4,7 +4,8 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
-import type { ClusterStatus, Committed, FileInfo } from '../../../common/protocol.ts'
+import type { Committed, FileInfo } from '../../../common/protocol/files.ts'
+import type { ClusterStatus } from '../../../common/protocol/status.ts'
 import { runOmg, startOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)

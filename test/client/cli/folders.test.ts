@@ -11,7 +11,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import type { ClusterStatus, FileInfo } from '../../../common/protocol.ts'
+import type { FileInfo } from '../../../common/protocol/files.ts'
+import type { ClusterStatus } from '../../../common/protocol/status.ts'
 import { startOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)

@@ -6,8 +6,9 @@ import t from 'tap'
 import Type, { type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { jsonShapes } from '../../../client/cli/json-shapes.ts'
-import type { ClusterStatus, FileInfo } from '../../../common/protocol.ts'
-import type { FsckStatus, RebalanceStatus } from '../../../common/upkeep.ts'
+import type { FileInfo } from '../../../common/protocol/files.ts'
+import type { ClusterStatus } from '../../../common/protocol/status.ts'
+import type { FsckStatus, RebalanceStatus } from '../../../common/protocol/upkeep.ts'
 import { startOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)

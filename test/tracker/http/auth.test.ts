@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { CreatedToken, TokenScope } from '../../../common/protocol.ts'
+import type { CreatedToken, TokenScope } from '../../../common/protocol/configuration.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { createCall, putFile } from './calls.ts'
 

@@ -1,7 +1,7 @@
 /** Requests to a tracker's HTTP API, bytes as they are written in the test. */
 import { request, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http'
 import { text } from 'node:stream/consumers'
-import type { CommitUpload, Committed, OpenedUpload } from '../../../common/protocol.ts'
+import type { CommitUpload, Committed, OpenedUpload } from '../../../common/protocol/files.ts'
 
 export interface Answer {
   readonly status: number

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import t from 'tap'
 import { hostKeys, hostSecret, signReceipt } from '../../../common/signing.ts'
-import type { Committed, FileInfo } from '../../../common/protocol.ts'
+import type { Committed, FileInfo } from '../../../common/protocol/files.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { until } from '../../helpers/until.ts'
 import { contents, openSql } from '../database.ts'

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { FileInfo, FileList } from '../../../common/protocol.ts'
+import type { FileInfo, FileList } from '../../../common/protocol/files.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { createCall, putFile } from './calls.ts'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { CreatedToken } from '../../../common/protocol.ts'
+import type { CreatedToken } from '../../../common/protocol/configuration.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { openSql } from '../database.ts'
 import { createCall } from './calls.ts'

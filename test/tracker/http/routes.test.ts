@@ -1,13 +1,12 @@
 import t from 'tap'
 import type {
-  ClusterStatus,
   CreatedToken,
   DeviceInfo,
   DomainInfo,
-  FileInfo,
   HostInfo,
-  Located,
-} from '../../../common/protocol.ts'
+} from '../../../common/protocol/configuration.ts'
+import type { FileInfo, Located } from '../../../common/protocol/files.ts'
+import type { ClusterStatus } from '../../../common/protocol/status.ts'
 import { hostSecret } from '../../../common/signing.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { createCall, openUpload, putFile } from './calls.ts'

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import t from 'tap'
-import type { CreatedToken } from '../../../common/protocol.ts'
+import type { CreatedToken } from '../../../common/protocol/configuration.ts'
 import { insertFindings, queueChecks } from '../../../tracker/store/fsck.ts'
 import { insertMoves } from '../../../tracker/store/rebalance.ts'
 import { startCluster } from '../../helpers/cluster.ts'

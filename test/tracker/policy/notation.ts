@@ -3,7 +3,7 @@
  * not. Behind a host's `=` and a device's `/` stand what is not as it should be: a status, what the
  * monitor sees, where it stands (`zone:a`, `net:10.1`), how full or busy it is. `avoid=d3` failed just now.
  */
-import type { DeviceStatus, HostStatus } from '../../../common/protocol.ts'
+import type { DeviceStatus, HostStatus } from '../../../common/protocol/configuration.ts'
 import type { Device, DeviceObservation, HostObservation } from '../../../tracker/policy/device.ts'
 
 export interface Layout {

@@ -1,6 +1,6 @@
-/** Fsck, rebalance and a look at single files, as `protocol.ts` is for the rest of the HTTP API. */
+/** Fsck, rebalance and a look at single files, over the HTTP API. */
 import Type from 'typebox'
-import { FileInfo } from './protocol.ts'
+import { FileInfo } from './files.ts'
 
 const closed = { additionalProperties: false } as const
 const fidRange = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const

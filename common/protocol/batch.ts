@@ -1,7 +1,7 @@
-/** Many files in one request: the bodies of the batch routes, as `protocol.ts` has those of single files. */
+/** Many files in one request: the bodies of the batch routes. */
 import Type from 'typebox'
-import { maxBatchKeys } from './keys.ts'
-import { Located } from './protocol.ts'
+import { maxBatchKeys } from '../keys.ts'
+import { Located } from './files.ts'
 
 const closed = { additionalProperties: false } as const
 
