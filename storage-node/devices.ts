@@ -5,6 +5,7 @@ import { isCoded } from '../common/errors.ts'
 import type { Logger } from '../common/log.ts'
 import { Device } from './device.ts'
 import { Disk } from './disk.ts'
+import { maxFileCalls } from './gate.ts'
 import { findDevice } from './identity.ts'
 import { OpenFiles } from './open-files.ts'
 import type { PartLocks } from './part-locks.ts'
@@ -26,6 +27,8 @@ export class Devices {
   readonly #known = new Map<number, Device>()
   /** Devices that have failed elsewhere, by number; also those that nobody has asked for here. */
   readonly #failed = new Map<number, Error>()
+
+  #fileCalls: number | undefined
 
   constructor(options: DevicesOptions) {
     this.#options = options
@@ -71,6 +74,12 @@ export class Devices {
     this.#known.get(devid)?.fail(err)
   }
 
+  /** Lets each disk have so many calls under way, as far as the threads there are allow. */
+  setFileCalls(calls: number): void {
+    this.#fileCalls = Math.max(1, Math.min(calls, maxFileCalls))
+    for (const { disk } of this.#known.values()) disk.fileCalls = this.#fileCalls
+  }
+
   /** Numbers of the devices that are there, ascending. Throws when the root cannot be read. */
   async list(): Promise<number[]> {
     const devids: number[] = []
@@ -91,10 +100,12 @@ export class Devices {
   async #find(devid: number): Promise<Device> {
     const { root, fsync, log, locks, onFailed } = this.#options
     const identity = await findDevice(root, devid, log)
+    const disk = new Disk(devid, identity.directory)
+    if (this.#fileCalls !== undefined) disk.fileCalls = this.#fileCalls
     const device = new Device({
       devid,
       identity,
-      disk: new Disk(devid, identity.directory),
+      disk,
       openFiles: this.#openFiles,
       fsync,
       log,

@@ -15,6 +15,11 @@ export class Disk {
     return this.#gate.hung
   }
 
+  /** How many calls may be under way. */
+  set fileCalls(calls: number) {
+    this.#gate.limit = calls
+  }
+
   open(path: string, flags: number | string, mode?: number): Promise<number> {
     return this.#gate.run(done => fs.open(path, flags, mode, done))
   }

@@ -16,11 +16,13 @@ export interface GateOptions {
   readonly probeMs: number
 }
 
-/** Of the threads there are (`UV_THREADPOOL_SIZE`, 4), a disk gets half, eight at most. */
 const threads = Number(process.env['UV_THREADPOOL_SIZE']) || 4
 
+/** Most calls that one disk may have under way: half of the threads there are. */
+export const maxFileCalls = Math.max(1, threads >> 1)
+
 export const defaultGate: GateOptions = {
-  limit: Math.max(1, Math.min(8, threads >> 1)),
+  limit: Math.min(8, maxFileCalls),
   waiting: 256,
   hangMs: 10_000,
   probeMs: 15_000,
@@ -37,6 +39,7 @@ interface Call {
 export class Gate {
   readonly #devid: number
   readonly #options: GateOptions
+  #limit: number
   readonly #probe: (done: Done<unknown>) => void
   readonly #active = new Set<Call>()
   readonly #waiting: Call[] = []
@@ -54,11 +57,18 @@ export class Gate {
     this.#devid = devid
     this.#probe = probe
     this.#options = options
+    this.#limit = options.limit
   }
 
   /** True while the disk does not answer. */
   get hung(): boolean {
     return this.#hungSince !== undefined
+  }
+
+  /** Calls under way at most, from now on. */
+  set limit(calls: number) {
+    this.#limit = calls
+    while (this.#active.size < calls && this.#waiting.length > 0) this.#beginNext()
   }
 
   /**
@@ -80,7 +90,7 @@ export class Gate {
           })
         },
       }
-      if (this.#active.size < this.#options.limit) {
+      if (this.#active.size < this.#limit) {
         this.#begin(call)
       } else if (this.#waiting.length < this.#options.waiting) {
         this.#waiting.push(call)
@@ -101,6 +111,10 @@ export class Gate {
     const counted = this.#active.delete(call)
     this.#hungSince = undefined
     if (!counted) return
+    if (this.#active.size < this.#limit) this.#beginNext()
+  }
+
+  #beginNext(): void {
     const next = this.#waiting.shift()
     if (next) this.#begin(next)
   }

@@ -28,6 +28,14 @@ export interface Housekeeper {
 const sweepEveryMs = 3600_000
 const sweepAgeMs = 24 * 3600_000
 
+/** What a supervisor tells its workers. */
+export interface NodeMessage {
+  /** A device that failed another process. */
+  readonly failed?: number
+  /** How many file calls a disk may have under way. */
+  readonly fileCalls?: number
+}
+
 /** Milliseconds that requests under way have to end when the node closes. */
 const drainMs = 10_000
 
@@ -50,7 +58,8 @@ export function createServingNode(
     locks: locks ?? ownLocks(),
     ...(among && { onFailed: (failed: number) => process.send?.({ failed }) }),
   })
-  const onMessage = ({ failed }: { failed?: number }): void => {
+  const onMessage = ({ failed, fileCalls }: NodeMessage): void => {
+    if (fileCalls !== undefined) devices.setFileCalls(fileCalls)
     if (failed !== undefined) devices.fail(failed, new Error('it failed another process'))
   }
   const secrets = [config.secret, config.previousSecret].filter(secret => secret !== undefined)
@@ -60,7 +69,12 @@ export function createServingNode(
   const server = createNodeServer({ devices, name, open, keys, sources, fsync, cors, log })
   const { app } = server
   const { ending, end } = createEnding()
-  const side = among ? undefined : createSide(config, devices, log, end)
+  const side = among
+    ? undefined
+    : createSide(config, devices, log, {
+        shutdown: end,
+        setFileCalls: calls => devices.setFileCalls(calls),
+      })
   const housekeeper = createHousekeeper(devices, log)
 
   return {
@@ -161,7 +175,10 @@ export function createSide(
   config: StorageNodeConfig,
   devices: Devices,
   log: Logger,
-  shutdown: () => void,
+  {
+    shutdown,
+    setFileCalls,
+  }: { readonly shutdown: () => void; readonly setFileCalls: (calls: number) => void },
 ): Side | undefined {
   const at = sideAddress(config)
   if (!at) return undefined
@@ -172,6 +189,7 @@ export function createSide(
     log,
     allow: address => everybody || isLocal(address) || listed(address),
     shutdown,
+    setFileCalls,
   })
   const sockets = new Set<Socket>()
   server.on('connection', socket => {

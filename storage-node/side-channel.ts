@@ -18,6 +18,8 @@ export interface SideChannelOptions {
   readonly log: Logger
   /** Ends the daemon; called at a request from this machine. */
   readonly shutdown: () => void
+  /** Lets each disk have so many file calls under way. */
+  readonly setFileCalls: (calls: number) => void
   /** Milliseconds between two blocks of `watch`; 1000. */
   readonly watchMs?: number
 }
@@ -116,7 +118,7 @@ function serve(socket: Socket, options: SideChannelOptions, watch: () => void): 
 async function answer(
   line: string,
   socket: Socket,
-  { devices, log, shutdown }: SideChannelOptions,
+  { devices, log, shutdown, setFileCalls }: SideChannelOptions,
 ): Promise<string> {
   const [word = '', uri = '', reason = ''] = line.split(' ')
   const algorithm = Object.hasOwn(digestNames, word) ? digestNames[word] : undefined
@@ -124,6 +126,11 @@ async function answer(
     if (word === 'shutdown') {
       if (!isLocal(socket.remoteAddress)) return 'ERROR: not allowed'
       setImmediate(shutdown) // behind the answer
+      return 'OK'
+    }
+    const fileCalls = /^server aio_threads ?= ?(\d{1,9})$/i.exec(line)?.[1]
+    if (fileCalls !== undefined) {
+      setFileCalls(Number(fileCalls))
       return 'OK'
     }
     if (word !== 'size' && algorithm === undefined) return `ERROR: unknown command: ${shown(line)}`

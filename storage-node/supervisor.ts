@@ -6,7 +6,7 @@ import type { Logger } from '../common/log.ts'
 import type { StorageNodeConfig } from './config.ts'
 import { Devices } from './devices.ts'
 import { createLockKeeper, ownLocks } from './part-locks.ts'
-import { createEnding, createHousekeeper, createSide } from './node.ts'
+import { createEnding, createHousekeeper, createSide, type NodeMessage } from './node.ts'
 import { formatAddress } from '../common/address.ts'
 
 /** Milliseconds until a worker that died is started again. */
@@ -24,8 +24,9 @@ export function createSupervisor(
   const failed = new Set<number>()
   const tellAll = (devid: number): void => {
     failed.add(devid)
-    for (const worker of Object.values(cluster.workers ?? {})) worker?.send({ failed: devid })
+    broadcast({ failed: devid })
   }
+  let fileCalls: number | undefined
   const devices = new Devices({
     root: config.root,
     fsync: config.fsync !== 'off',
@@ -34,7 +35,14 @@ export function createSupervisor(
     onFailed: tellAll,
   })
   const { ending, end } = createEnding()
-  const side = createSide(config, devices, log, end)
+  const side = createSide(config, devices, log, {
+    shutdown: end,
+    setFileCalls(calls) {
+      fileCalls = calls
+      devices.setFileCalls(calls)
+      broadcast({ fileCalls })
+    },
+  })
   const housekeeper = createHousekeeper(devices, log)
   const keepLocks = createLockKeeper()
   let closing = false
@@ -47,7 +55,8 @@ export function createSupervisor(
       if (message.failed !== undefined && !failed.has(message.failed)) tellAll(message.failed)
     })
     const { listening } = await ready(worker)
-    for (const devid of failed) worker.send({ failed: devid })
+    for (const devid of failed) worker.send({ failed: devid } satisfies NodeMessage)
+    if (fileCalls !== undefined) worker.send({ fileCalls } satisfies NodeMessage)
     http ??= listening['http']
     worker.once('exit', (code, signal) => {
       if (closing) return
@@ -84,6 +93,10 @@ export function createSupervisor(
       devices.close()
     },
   }
+}
+
+function broadcast(message: NodeMessage): void {
+  for (const worker of Object.values(cluster.workers ?? {})) worker?.send(message)
 }
 
 function ready(worker: Worker): Promise<ReadyMessage> {

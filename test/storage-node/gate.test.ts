@@ -28,6 +28,27 @@ void t.test('only so many calls are under way, so many wait, and one more is ref
   t.same(await Promise.all(calls.slice(2)), [3, 4])
 })
 
+void t.test(
+  'a higher limit lets those who wait begin, a lower one holds for those who come',
+  async t => {
+    const gate = new Gate(1, noProbe, { ...quick, hangMs: 60_000 })
+    const begun: Done[] = []
+    const call = () => gate.run(done => void begun.push(done))
+    const calls = [call(), call(), call(), call()]
+    gate.limit = 3
+    t.equal(begun.length, 3)
+    gate.limit = 1
+    for (const done of begun.slice(0, 2)) done(null)
+    await Promise.all(calls.slice(0, 2))
+    t.equal(begun.length, 3, 'one is still under way')
+    begun[2]!(null)
+    await calls[2]
+    t.equal(begun.length, 4)
+    begun[3]!(null)
+    await calls[3]
+  },
+)
+
 void t.test('a call that hangs is given up, and so is what waits and what comes', async t => {
   const gate = new Gate(1, noProbe, quick)
   const hanging = [gate.run(never), gate.run(never), gate.run(never)]

@@ -51,6 +51,8 @@ void t.test('sizes and digests are told in the order of the questions', async t 
     ['MD5 /dev1/x', '/dev1/x MD5=-1'],
     ['SHA-1 /dev1/../x', 'ERROR: uri invalid (contains ..)'],
     [`md5 ${path}`, `ERROR: unknown command: md5 ${path}`],
+    ['server aio_threads = 4', 'OK'],
+    ['server aio_threads = many', 'ERROR: unknown command: server aio_threads = many'],
     ['toString', 'ERROR: unknown command: toString'],
   ]
   const text = `${questions.map(([question]) => question).join('\r\n\r\n')}\n`
