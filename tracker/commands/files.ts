@@ -15,7 +15,6 @@ import {
   updateFile,
   type FileContent,
   type FileRow,
-  type KeyPage,
 } from '../store/files.ts'
 import { checkMetadata } from './metadata.ts'
 import { getDomain, getFileClass, getFileKey } from './lookup.ts'
@@ -144,12 +143,15 @@ export async function listFiles(ctx: Context, args: ListArgs): Promise<Listing> 
   return { files, prefixes, next: undefined }
 }
 
-/** The keys alone of what `listFiles` without a delimiter lists. Throws no_domain or unreg_domain. */
-export async function listKeys(ctx: Context, args: Omit<ListArgs, 'delimiter'>): Promise<KeyPage> {
+/**
+ * The keys alone, as byte strings, of what `listFiles` without a delimiter lists. Throws no_domain
+ * or unreg_domain.
+ */
+export async function listKeys(ctx: Context, args: Omit<ListArgs, 'delimiter'>): Promise<string[]> {
   const { id: domainId } = await getDomain(ctx, args.domain)
   const below = successor(args.prefix)
   const position = startOf(args, below)
-  if (!position) return { bytes: Buffer.alloc(0), lengths: [] }
+  if (!position) return []
   return listKeyRows(ctx.db, { domainId, ...position, below, limit: args.limit })
 }
 

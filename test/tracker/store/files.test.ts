@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { isUniqueViolation } from '../../../tracker/store/db.ts'
-import { listFiles, updateFile } from '../../../tracker/store/files.ts'
+import { listFiles, listKeys, updateFile } from '../../../tracker/store/files.ts'
 import { createNames } from '../../../tracker/store/names.ts'
 import { insertDeletion } from '../../../tracker/store/jobs.ts'
 import { caller, openStore } from './store.ts'
@@ -65,6 +65,48 @@ t.test('keys are listed in the order of their bytes', async t => {
         const wanted = hex.filter(text => text > from && text < below).slice(0, limit)
         const found = await list(from, { exclusive: true, below, limit })
         return found.join() === wanted.join()
+      },
+    ),
+    { numRuns: 50 },
+  )
+})
+
+t.test('keys alone are listed byte for byte, whatever they are made of', async t => {
+  const { db, sql, domainId, key } = await openStore(t)
+  const list = (from = '', limit = 1000): Promise<string[]> =>
+    listKeys(db, { domainId, from: Buffer.from(from), exclusive: true, below: undefined, limit })
+  t.strictSame(await list(), [])
+  const pieces = fc.constantFrom(
+    'a',
+    '0',
+    ',',
+    '\\',
+    '\\,',
+    '\\134',
+    '\0',
+    '\n',
+    '\x7f',
+    '\xff',
+    '\xc4\x80',
+  )
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(
+        fc.array(pieces, { minLength: 1, maxLength: 6 }).map(parts => parts.join('')),
+        { minLength: 1, maxLength: 20 },
+      ),
+      async names => {
+        const keys = names.map(name => key(Buffer.from(name, 'latin1')))
+        await sql('truncate file')
+        await sql(
+          `insert into file (fid, slot, domain_id, class_id, key, size, devids)
+           select row_number() over (), slot, $3, 0, key, 0, '{}'
+           from unnest($1::smallint[], $2::bytea[]) as row (slot, key)`,
+          [keys.map(({ slot }) => slot), keys.map(key => key.key), domainId],
+        )
+        const ordered = names.toSorted((a, b) => (a < b ? -1 : 1))
+        t.strictSame(await list(), ordered)
+        t.strictSame(await list('', 3), ordered.slice(0, 3))
       },
     ),
     { numRuns: 50 },

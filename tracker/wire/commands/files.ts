@@ -157,14 +157,8 @@ export const fileCommands: Handlers = {
       throw new CodedError('after_mismatch', 'after does not begin with the prefix')
     }
     const limit = Math.min(args.number('limit') || 1000, 1000)
-    const { bytes, lengths } = await listKeys(ctx, { domain, prefix, after, limit })
-    if (lengths.length === 0) throw new CodedError('none_match', 'no keys match')
-    const all = bytes.toString('latin1')
-    let end = 0
-    const keys = lengths.map(length => {
-      end += length
-      return all.slice(end - length, end)
-    })
+    const keys = await listKeys(ctx, { domain, prefix, after, limit })
+    if (keys.length === 0) throw new CodedError('none_match', 'no keys match')
     return [
       ['key_count', keys.length],
       ['next_after', keys.at(-1) ?? ''],
