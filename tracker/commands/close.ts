@@ -60,6 +60,7 @@ export async function createOpen(
     contentType: null,
     metadata: null,
     seconds: numberSetting(ctx.cluster.snapshot, 'upload_seconds'),
+    remembered: true,
   })
   if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
   expectUploads(ctx, devices.slice(0, 1), args.size)
@@ -154,6 +155,7 @@ export async function createClose(
           ? { hashtype: hashtypes[args.checksum.algorithm], digest: args.checksum.digest }
           : null,
       replicate,
+      repeatable: false,
       graceSeconds,
       caller,
     })

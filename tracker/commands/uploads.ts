@@ -145,6 +145,7 @@ export async function commitUpload(
     answer,
     checksum: null,
     replicate,
+    repeatable: true,
     graceSeconds: numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds'),
     caller,
   })

@@ -39,10 +39,16 @@ export interface Names {
   removeFile(removal: Removal): Promise<boolean>
   /** See `moveFiles`. */
   moveFile(move: Move): Promise<FileRow | undefined>
-  /** Opens an upload without waiting for the disk: when it ends, or undefined when the domain is gone. */
-  insertUpload(upload: NewUpload): Promise<Date | undefined>
+  /**
+   * Opens an upload without waiting for the disk: when it ends, or undefined when the domain is gone.
+   * One that is `remembered` is found open once without a look into the database.
+   */
+  insertUpload(upload: NewUpload & { readonly remembered?: boolean }): Promise<Date | undefined>
   findUpload(id: FileId): Promise<UploadRow | undefined>
-  /** An open one, by its fid alone, as the line protocol names it. */
+  /**
+   * An open one, by its fid alone, as the line protocol names it. A remembered one may have been
+   * closed elsewhere: what is done with it must look.
+   */
   findOpenUpload(fid: number): Promise<OpenUpload | undefined>
   /** Commits an upload, flushed: when, or undefined when it is not open any more. */
   commitUpload(commit: Commit): Promise<Date | undefined>
@@ -52,8 +58,20 @@ export interface Names {
 const reads = { limit: 200, parallel: 2 }
 const writes = { limit: 100, parallel: 2 }
 
+/** Uploads that are remembered; of more, the oldest are forgotten. */
+const maxRemembered = 10_000
+
 /** Creates it on two pools: `lazyDb` does not flush its commits. */
 export function createNames(db: Db, lazyDb: Db): Names {
+  const remembered = new Map<number, OpenUpload>()
+  const insertUpload = createBatcher({
+    ...writes,
+    run: (uploads: readonly NewUpload[]) => insertUploads(lazyDb, uploads),
+  })
+  const findOpenUpload = createBatcher({
+    ...reads,
+    run: (fids: readonly number[]) => findOpenUploads(db, fids),
+  })
   return {
     findFile: createBatcher({
       ...reads,
@@ -73,18 +91,27 @@ export function createNames(db: Db, lazyDb: Db): Names {
       keysOf: moveKeys,
       run: (moves: readonly Move[]) => moveFiles(db, moves),
     }),
-    insertUpload: createBatcher({
-      ...writes,
-      run: (uploads: readonly NewUpload[]) => insertUploads(lazyDb, uploads),
-    }),
+    async insertUpload(upload) {
+      const expiresAt = await insertUpload(upload)
+      if (expiresAt && upload.remembered) {
+        const devids = [...upload.devids]
+        remembered.set(upload.fid, { ...upload, devids, expiresAt, expired: false })
+        const [oldest] = remembered.size > maxRemembered ? remembered.keys() : []
+        if (oldest !== undefined) remembered.delete(oldest)
+      }
+      return expiresAt
+    },
     findUpload: createBatcher({
       ...reads,
       run: (ids: readonly FileId[]) => findUploads(db, ids),
     }),
-    findOpenUpload: createBatcher({
-      ...reads,
-      run: (fids: readonly number[]) => findOpenUploads(db, fids),
-    }),
+    findOpenUpload(fid) {
+      const upload = remembered.get(fid)
+      if (!upload) return findOpenUpload(fid)
+      // Whoever asks again wants to know what has become of it.
+      remembered.delete(fid)
+      return Promise.resolve(upload)
+    },
     commitUpload: createBatcher({
       ...writes,
       keysOf: commitKeys,

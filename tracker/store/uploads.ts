@@ -133,6 +133,8 @@ export interface Commit {
   readonly checksum: { readonly hashtype: number; readonly digest: Buffer } | null
   /** Copies are still missing. */
   readonly replicate: boolean
+  /** The commit may be repeated and is to get the same answer; otherwise the upload is forgotten. */
+  readonly repeatable: boolean
   readonly graceSeconds: number
   readonly caller: Caller
 }
@@ -160,16 +162,23 @@ export async function commitUploads(
       with wanted as (
         select * from unnest($1::bigint[], $2::smallint[], $3::int[], $4::bytea[], $5::smallint[],
             $6::jsonb[], $7::bigint[], $8::text[], $9::bytea[], $10::smallint[], $11::bytea[],
-            $12::boolean[], $13::float8[], $14::text[], $15::text[], $16::text[])
+            $12::boolean[], $13::float8[], $14::text[], $15::text[], $16::text[], $17::boolean[])
           as w (fid, upload_slot, domain_id, key, slot, answer, size, devids, sha256, hashtype,
-            checksum, replicate, grace, actor, address, request_id)
-      ), closed as (
+            checksum, replicate, grace, actor, address, request_id, repeatable)
+      ), kept as (
         update upload
         set committed_at = now(), expires_at = now() + interval '1 hour', answer = wanted.answer
         from wanted
-        where upload.fid = wanted.fid and upload.slot = wanted.upload_slot
+        where repeatable and upload.fid = wanted.fid and upload.slot = wanted.upload_slot
           and committed_at is null and expires_at > now()
         returning upload.fid, upload.class_id, upload.content_type, upload.metadata
+      ), forgotten as (
+        delete from upload using wanted
+        where not repeatable and upload.fid = wanted.fid and upload.slot = wanted.upload_slot
+          and committed_at is null and expires_at > now()
+        returning upload.fid, upload.class_id, upload.content_type, upload.metadata
+      ), closed as (
+        select * from kept union all select * from forgotten
       ), stored as (
         insert into file (domain_id, key, slot, fid, class_id, size, devids, sha256, hashtype,
           checksum, content_type, metadata)
@@ -209,7 +218,7 @@ export async function commitUploads(
       numberArray(commits.map(c => c.file.domainId)),
       byteaArray(commits.map(c => c.file.key)),
       numberArray(commits.map(c => c.file.slot)),
-      commits.map(c => c.answer),
+      commits.map(c => (c.repeatable ? c.answer : null)),
       numberArray(commits.map(c => c.answer.size)),
       commits.map(c => numberArray(c.answer.devids)),
       byteaArray(
@@ -222,6 +231,7 @@ export async function commitUploads(
       commits.map(c => c.caller.actor),
       commits.map(c => c.caller.address),
       commits.map(c => c.caller.requestId),
+      commits.map(c => c.repeatable),
     ],
   })
   const times = new Map(rows.map(({ fid, committedAt }) => [fid, committedAt]))

@@ -106,6 +106,12 @@ async function fill(databaseUrl: string, files: number): Promise<void> {
     domain,
   ])
   const { id } = rows[0]!
+  // Numbers in a row, as uploads get them: the scrub of a real cluster goes by them.
+  const counter = await pool.query<{ first: string }>(
+    'update fid_counter set next = next + $1 returning next - $1 as first',
+    [files],
+  )
+  const first = Number(counter.rows[0]!.first)
   // The default class wants the two copies that each file has: nothing is to be done about them.
   const classId = 0
   const step = 20_000
@@ -113,11 +119,11 @@ async function fill(databaseUrl: string, files: number): Promise<void> {
     const keys = Array.from({ length: Math.min(step, files - from) }, (_, i) => keyOf(from + i))
     await pool.query(
       `insert into file (fid, size, domain_id, class_id, slot, key, devids)
-       select $1::bigint + at, $2, $3, $4, slot, key,
+       select $1::bigint + at - 1, $2, $3, $4, slot, key,
          array[1 + at % ${hosts}, 1 + (at + 1) % ${hosts}]::int[]
        from unnest($5::bytea[], $6::smallint[]) with ordinality as wanted (key, slot, at)`,
       [
-        1_000_000_000 + from,
+        first + from,
         stubSize,
         id,
         classId,

@@ -72,6 +72,7 @@ export async function openStore(t: Test): Promise<Store> {
         answer: { size: 5, devids: [...devids], copies: devids.length },
         checksum: null,
         replicate: false,
+        repeatable: true,
         graceSeconds: 0,
         caller,
         ...change,

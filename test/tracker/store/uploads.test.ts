@@ -1,5 +1,6 @@
 import t from 'tap'
 import { createBatcher } from '../../../tracker/store/batch.ts'
+import { createNames } from '../../../tracker/store/names.ts'
 import {
   abandonUpload,
   findUploads,
@@ -56,6 +57,50 @@ t.test('an upload is committed once', async t => {
   t.equal(await commit(1, 'key'), undefined, 'what was deleted stays deleted')
   t.equal(await find('key'), undefined)
 })
+
+t.test('an upload that is forgotten when it is committed is committed once as well', async t => {
+  const { sql, open, commit, find, remove } = await openStore(t)
+  await open(1, 'key')
+  const once = (): Promise<Date | undefined> => commit(1, 'key', [1, 2], { repeatable: false })
+  const answers = await Promise.all([once(), commit(1, 'key'), once(), once()])
+  t.equal(answers.filter(at => at !== undefined).length, 1)
+  t.equal(await once(), undefined)
+  t.strictSame(await sql('select from delete_job'), [])
+  t.equal((await find('key'))?.fid, 1)
+  t.equal(await remove('key'), true)
+  t.equal(await once(), undefined, 'what was deleted stays deleted')
+})
+
+t.test(
+  'an upload that was opened here is found open once, then as the database has it',
+  async t => {
+    const { db, key, open } = await openStore(t)
+    const names = createNames(db, db)
+    const upload = {
+      ...key('key'),
+      classId: 0,
+      size: null,
+      devids: [1, 2],
+      durability: 'fast',
+      contentType: null,
+      metadata: null,
+      seconds: 60,
+    } as const
+    for (const remembered of [true, false]) {
+      const fid = remembered ? 1 : 2
+      await names.insertUpload({ ...upload, fid, remembered })
+      for (const time of ['first', 'second']) {
+        t.match(await names.findOpenUpload(fid), { fid, devids: [1, 2], expired: false }, time)
+      }
+    }
+    await names.insertUpload({ ...upload, fid: 3, remembered: true })
+    await abandonUpload(db, { fid: 3, slot: upload.slot }, 0)
+    t.ok(await names.findOpenUpload(3), 'what happened elsewhere is not known')
+    t.equal(await names.findOpenUpload(3), undefined)
+    await open(4, 'key')
+    t.ok(await names.findOpenUpload(4), 'one of another tracker is found')
+  },
+)
 
 t.test('a delete and a commit at the same time leave one of two whole states', async t => {
   const { sql, open, commit, put, find, remove } = await openStore(t)
@@ -169,6 +214,7 @@ t.test('uploads that are committed in one statement do not affect each other', a
     answer: { size: fid, devids, copies: devids.length },
     checksum: null,
     replicate: devids.length < 2,
+    repeatable: fid === 2,
     graceSeconds: 0,
     caller,
   })
@@ -189,6 +235,11 @@ t.test('uploads that are committed in one statement do not affect each other', a
   ])
   t.strictSame(await sql('select fid, devids from delete_job'), [{ fid: 1, devids: [3, 4] }])
   t.strictSame(await sql('select fid from replicate_job'), [{ fid: 5 }])
+  t.strictSame(
+    await sql('select fid from upload where fid > 1 order by fid'),
+    [{ fid: 2 }],
+    'a commit that cannot be repeated leaves no upload behind',
+  )
 })
 
 t.test(
@@ -213,6 +264,7 @@ t.test(
           answer: { size: 1, devids: [1], copies: 1 },
           checksum: null,
           replicate: false,
+          repeatable: fid % 2 === 0,
           graceSeconds: 0,
           caller,
         }),
