@@ -78,7 +78,7 @@ export function createReproxy(initial: ReproxyConfig, log: Logger): Reproxy {
       serve: client => handler.serve(client),
       refused(socket, status) {
         const record = newAccessRecord(plainAddress(socket.remoteAddress ?? ''))
-        metrics.requests.inc({ code: status })
+        metrics.request(status)
         accessLog.write(record, { status, bytesIn: 0, bytesOut: 0, ttfbMs: undefined })
       },
       isUnlimited: address => site.isUnlimited(address),

@@ -2,14 +2,13 @@
  * Asks the application. Requests that may be repeated use pooled connections; all others get a fresh
  * one, because on a pooled one nobody could tell whether a request that got no answer was carried out.
  */
-import type { IncomingMessage } from 'node:http'
+import type { ClientBody } from '../front/client-request.ts'
 import { ClientGone } from '../front/client-sink.ts'
 import { Cancel } from '../upstream/cancel.ts'
 import { UpstreamError, type Exchange } from '../upstream/exchange.ts'
 import type { Field } from '../http/headers.ts'
 import type { Backend, Backends } from './backends.ts'
-import type { UpstreamPool } from '../upstream/pool.ts'
-import type { ResponseHead } from '../http/response-parser.ts'
+import type { Answer, UpstreamPool, UpstreamRequest } from '../upstream/pool.ts'
 
 export interface AppRequest {
   readonly method: string
@@ -21,20 +20,12 @@ export interface AppRequest {
   readonly cancel: Cancel
 }
 
-export interface UploadBody {
-  readonly stream: IncomingMessage
-  /** Its Content-Length; undefined when it is chunked. */
-  readonly length: number | undefined
-  /** Called before the first byte is read: the client may be waiting for a 100. */
-  readonly begin: () => void
+export interface UploadBody extends ClientBody {
   /** Told of every piece that was read. */
   readonly count: (bytes: number) => void
 }
 
-export interface AppAnswer {
-  readonly exchange: Exchange
-  readonly head: ResponseHead
-}
+export type AppAnswer = Answer
 
 /** The client stopped sending in the middle of its body. */
 export class UploadStalled extends Error {
@@ -75,11 +66,14 @@ const maxTries = 3
 export function createApp(options: AppOptions): App {
   const { pool, backends, connectTimeoutMs, appTimeoutMs, uploadStallMs } = options
 
-  async function send(request: AppRequest, { peer, name }: Backend): Promise<AppAnswer> {
-    const { method, body, upgrade, cancel } = request
+  function send(request: AppRequest, { peer, name }: Backend): Promise<AppAnswer> {
+    const { method, cancel } = request
     const upstream = { peer, method, head: requestHead(request, name), connectTimeoutMs, cancel }
-    if (mayRepeat(request)) return pool.request(upstream, appTimeoutMs)
+    return mayRepeat(request) ? pool.request(upstream, appTimeoutMs) : sendOnce(request, upstream)
+  }
 
+  async function sendOnce(request: AppRequest, upstream: UpstreamRequest): Promise<AppAnswer> {
+    const { body, upgrade, cancel } = request
     const exchange = await pool.open(upstream, {
       fresh: true,
       withBody: body !== undefined,
@@ -88,20 +82,15 @@ export function createApp(options: AppOptions): App {
     if (!body) return { exchange, head: await exchange.head(appTimeoutMs) }
     // The upload goes on behind the answer's back; it fails the request only while there is no answer.
     const upload = sendBody(body, exchange, uploadStallMs, cancel)
-    const broken = upload.then(
-      () => new Promise<never>(() => {}),
-      (err: unknown) => {
-        exchange.destroy()
-        throw err
-      },
-    )
-    broken.catch(() => {})
-    return { exchange, head: await Promise.race([exchange.head(appTimeoutMs), broken]) }
+    const broken = upload.then(() => new Promise<never>(() => {}))
+    const answer = Promise.race([broken, exchange.head(appTimeoutMs)])
+    // Not before it was told why.
+    broken.catch(() => exchange.destroy())
+    return { exchange, head: await answer }
   }
 
   /** A place at the server; false when there was none in time. Throws ClientGone. */
   async function place({ gate }: Backend, cancel: Cancel): Promise<boolean> {
-    if (gate.tryEnter()) return true
     const patience = new Cancel()
     const onAbort = (): void => patience.abort()
     const timer = setTimeout(onAbort, appTimeoutMs)
@@ -120,7 +109,9 @@ export function createApp(options: AppOptions): App {
       let failure: UpstreamError | undefined
       for (const backend of backends.order().slice(0, maxTries)) {
         tried(backend.name)
-        if (!(await place(backend, request.cancel))) throw new AppBusy('all servers are busy')
+        if (!backend.gate.tryEnter() && !(await place(backend, request.cancel))) {
+          throw new AppBusy('all servers are busy')
+        }
         try {
           const answer = await send(request, backend)
           answer.exchange.onOver(() => backend.gate.leave())
@@ -146,15 +137,16 @@ function requestHead(
   { method, target, host, fields, body, upgrade }: AppRequest,
   authority: string,
 ) {
-  const lines = [`${method} ${target} HTTP/1.1`, `Host: ${host ?? authority}`]
-  for (const [name, value] of fields) lines.push(`${name}: ${value}`)
+  let head = `${method} ${target} HTTP/1.1\r\nHost: ${host ?? authority}\r\n`
+  for (const [name, value] of fields) head += `${name}: ${value}\r\n`
   if (body) {
     const { length } = body
-    lines.push(length === undefined ? 'Transfer-Encoding: chunked' : `Content-Length: ${length}`)
+    head +=
+      length === undefined ? 'Transfer-Encoding: chunked\r\n' : `Content-Length: ${length}\r\n`
   }
-  if (upgrade) lines.push('Connection: upgrade', 'Upgrade: websocket')
-  else if (fields.some(([name]) => name === 'TE')) lines.push('Connection: TE')
-  return `${lines.join('\r\n')}\r\n\r\n`
+  if (upgrade) head += 'Connection: upgrade\r\nUpgrade: websocket\r\n'
+  else if (fields.some(([name]) => name === 'TE')) head += 'Connection: TE\r\n'
+  return `${head}\r\n`
 }
 
 /** Bytes a second that a client must send, once it had this long to come to speed. */

@@ -10,8 +10,15 @@ import type { SecureContextOptions } from 'node:tls'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Address } from '../../common/config.ts'
 import { Cancel } from '../upstream/cancel.ts'
-import { isWebsocket, type ClientRequest, type UpgradeOffer } from './client-request.ts'
+import {
+  isWebsocket,
+  serverRequest,
+  type ClientRequest,
+  type RequestExtra,
+  type UpgradeOffer,
+} from './client-request.ts'
 import { createDoor } from './door.ts'
+import { Lanes } from './lane.ts'
 import { boundAddress, listenOn, type Listen } from './listening.ts'
 import { closeGently, isClosing } from './gentle-close.ts'
 import { rawOwnResponse } from './own-response.ts'
@@ -156,7 +163,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
   function receive(
     req: IncomingMessage,
     res: ServerResponse,
-    extra: Partial<Pick<ClientRequest, 'refusal' | 'expectsContinue' | 'upgrade'>> = {},
+    extra: Omit<RequestExtra, 'cancel'> = {},
   ): void {
     const { socket } = req
     const cancel = new Cancel()
@@ -172,15 +179,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
         return
       }
       entry.served = true
-      await handlers.serve({
-        req,
-        res,
-        socket,
-        cancel,
-        refusal: extra.refusal,
-        expectsContinue: extra.expectsContinue ?? false,
-        upgrade: extra.upgrade,
-      })
+      await handlers.serve(serverRequest(req, res, { ...extra, cancel }))
     })
   }
 
@@ -265,7 +264,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
     }
     socket.unshift(Buffer.concat([Buffer.from(`${text.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
     if ('encrypted' in socket) tlsServer?.emit('secureConnection', socket)
-    else server.emit('connection', socket)
+    else toServer?.call(server, socket)
   }
 
   for (const each of servers) {
@@ -279,10 +278,23 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
       enqueue(socket as Socket, () => refuse(socket as Socket, 405))
     })
   }
+  // node's server has its connections from this listener; it gets them when the short way is no good for them.
+  const [toServer] = server.listeners('connection') as ((socket: Socket) => void)[]
+  const lanes = new Lanes({
+    maxHeadBytes: options.maxHeaderBytes,
+    times: () => times,
+    draining: () => draining,
+    serve: client => handlers.serve(client),
+    refuse,
+    handOver(socket) {
+      lineOf(socket)
+      toServer?.call(server, socket)
+    },
+  })
+  server.removeAllListeners('connection')
   server.on('connection', (socket: Socket) => {
-    if (lines.has(socket)) return // given back by `reread`
-    lineOf(socket)
     admit(socket)
+    if (!socket.destroyed) lanes.take(socket)
   })
   tlsServer?.on('connection', (socket: Socket) => {
     shaking.add(socket)
@@ -307,6 +319,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
         if (isClosing(socket)) socket.destroy()
         else if (line.waiting === 0) socket.destroySoon()
       }
+      lanes.endIdle()
     }, idleGraceMs)
     const late = new AbortController()
     const inTime = await Promise.race([
@@ -317,6 +330,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
     clearTimeout(idle)
     if (inTime) return
     for (const socket of [...lines.keys(), ...shaking]) socket.destroy()
+    lanes.destroy()
     await closed
     throw new Error('requests were still in progress when the time to close was over')
   }

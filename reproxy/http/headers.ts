@@ -35,12 +35,14 @@ export function valueOf(fields: readonly Field[], name: string): string | undefi
 /** The non-empty members of a comma-separated list. */
 export function membersOf(fields: readonly Field[], name: string): string[] {
   const values = valuesOf(fields, name)
-  if (values.length === 0) return values
+  if (values.length === 0 || (values.length === 1 && isToken(values[0] ?? ''))) return values
   return values
     .flatMap(value => value.split(','))
     .map(member => member.trim())
     .filter(member => member !== '')
 }
+
+const isToken = (text: string): boolean => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(text)
 
 /** The members of a comma-separated list whose letter case means nothing, in lower case. */
 export function tokensOf(fields: readonly Field[], name: string): string[] {
@@ -210,9 +212,13 @@ export function responseFields(
 
 /** `fields` without those called `names` (lower case). */
 export function without(fields: readonly Field[], ...names: readonly string[]): Field[] {
-  return fields.filter(
-    ([given]) => !names.some(name => name.length === given.length && name === given.toLowerCase()),
-  )
+  const kept: Field[] = []
+  for (const field of fields) {
+    const [given] = field
+    const lengthFits = names.some(name => name.length === given.length)
+    if (!lengthFits || !names.includes(given.toLowerCase())) kept.push(field)
+  }
+  return kept
 }
 
 /** `fields` reduced to those called `names` (lower case). */

@@ -5,7 +5,8 @@
  * without waiting for it. node's own client is not used because it neither tells whether a byte of
  * an answer came before a connection died, nor what follows an answer on its connection.
  */
-import { valuesOf, tokensOf, type Field } from './headers.ts'
+import { splitFields, trimBlanks } from './field-lines.ts'
+import { tokensOf, type Field } from './headers.ts'
 
 /** How the end of a body is told. */
 export type Framing =
@@ -31,11 +32,11 @@ export class MalformedResponse extends Error {
 }
 
 export interface ParserEvents {
-  head(head: ResponseHead): void
+  onHead(head: ResponseHead): void
   /** A piece of the body, decoded. */
-  data(chunk: Buffer): void
+  onData(chunk: Buffer): void
   /** The response is over; `rest` came behind it on the connection. */
-  end(rest: Buffer): void
+  onEnd(rest: Buffer): void
 }
 
 export interface ParserOptions {
@@ -55,7 +56,7 @@ type StatusLine = Pick<ResponseHead, 'status' | 'reason'> & { readonly minor: nu
 const maxInterim = 16
 const maxChunkLine = 4096
 const nothing: Buffer = Buffer.alloc(0)
-const headEnd = '\r\n\r\n'
+const headEnd = Buffer.from('\r\n\r\n')
 const LF = 10
 const CR = 13
 
@@ -83,7 +84,7 @@ export class ResponseParser {
     let at = 0
     while (at < chunk.length && this.#state !== 'done') {
       if (this.#state === 'close') {
-        this.#events.data(at === 0 ? chunk : chunk.subarray(at))
+        this.#events.onData(at === 0 ? chunk : chunk.subarray(at))
         return
       }
       if (this.#state === 'status' && this.#line.length === 0) {
@@ -107,15 +108,15 @@ export class ResponseParser {
 
   #end(rest: Buffer): void {
     this.#state = 'done'
-    this.#events.end(rest)
+    this.#events.onEnd(rest)
   }
 
   #takeBody(chunk: Buffer, from: number): number {
     const to = Math.min(chunk.length, from + this.#left)
     this.#left -= to - from
-    this.#events.data(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
+    this.#events.onData(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
     if (this.#left > 0) return to
-    if (this.#state === 'fixed') this.#end(chunk.subarray(to))
+    if (this.#state === 'fixed') this.#end(to === chunk.length ? nothing : chunk.subarray(to))
     else this.#state = 'chunk-end'
     return to
   }
@@ -127,9 +128,12 @@ export class ResponseParser {
     const to = end + headEnd.length
     this.#headBytes += to - from
     if (this.#headBytes > this.#options.maxHeadBytes) throw new MalformedResponse('head too long')
-    const [first = '', ...lines] = chunk.toString('latin1', from, end).split('\r\n')
-    this.#statusLine = parseStatusLine(first)
-    for (const line of lines) this.#fields.push(parseField(line))
+    const text = chunk.toString('latin1', from, end)
+    // One look at all lines takes a fifth of the time of one at each.
+    if (!wholeHead.test(text)) throw new MalformedResponse('unreadable head')
+    const at = text.indexOf('\r\n')
+    this.#statusLine = splitStatusLine(at === -1 ? text : text.slice(0, at))
+    if (at !== -1) this.#fields = splitFields(text, at + 2)
     this.#endHead(chunk, to)
     return to
   }
@@ -201,11 +205,14 @@ export class ResponseParser {
       this.#state = 'status'
       return
     }
-    const length = contentLength(fields)
-    const framing = upgraded ? noBody : this.#framing(status, minor, fields, length)
-    const said = tokensOf(fields, 'connection')
-    const keepAlive = !said.includes('close') && (minor === 1 || said.includes('keep-alive'))
-    this.#events.head({ status, reason, fields, framing, length, keepAlive })
+    const told = readFraming(fields)
+    const { length } = told
+    const framing = upgraded ? noBody : this.#framing(status, minor, told)
+    const keepAlive =
+      minor === 1
+        ? !told.connection.includes('close')
+        : told.connection.includes('keep-alive') && !told.connection.includes('close')
+    this.#events.onHead({ status, reason, fields, framing, length, keepAlive })
     switch (framing.kind) {
       case 'none':
         this.#end(chunk.subarray(to))
@@ -223,13 +230,7 @@ export class ResponseParser {
     }
   }
 
-  #framing(
-    status: number,
-    minor: number,
-    fields: readonly Field[],
-    length: number | undefined,
-  ): Framing {
-    const encodings = valuesOf(fields, 'transfer-encoding')
+  #framing(status: number, minor: number, { length, encodings }: FramingFields): Framing {
     if (encodings.length > 0) {
       const chunked = encodings.length === 1 && encodings[0]?.toLowerCase() === 'chunked'
       if (!chunked || minor === 0 || length !== undefined) {
@@ -253,12 +254,21 @@ function checkBeginning(line: Buffer): void {
   }
 }
 
+/** A status line, and the field lines behind it, with line ends between them. */
+const wholeHead =
+  /^HTTP\/1\.[01] [1-9]\d\d(?: [\t\x20-\x7e\x80-\xff]*)?(?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*)*$/
+
 function parseStatusLine(line: string): StatusLine {
-  const [, minor, status, reason = ''] =
-    /^HTTP\/1\.([01]) ([1-9]\d\d)(?: ([\t\x20-\x7e\x80-\xff]*))?$/.exec(line) ?? []
-  if (status === undefined) throw new MalformedResponse('unreadable status line')
-  return { status: Number(status), reason, minor: Number(minor) }
+  if (!wholeHead.test(line)) throw new MalformedResponse('unreadable status line')
+  return splitStatusLine(line)
 }
+
+/** The parts of a good status line: HTTP/1.x SSS reason. */
+const splitStatusLine = (line: string): StatusLine => ({
+  minor: Number(line[7]),
+  status: Number(line.slice(9, 12)),
+  reason: line.slice(13),
+})
 
 const fieldName = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/
 const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
@@ -266,30 +276,46 @@ const fieldValue = /^[\t\x20-\x7e\x80-\xff]*$/
 function parseField(line: string): Field {
   const colon = line.indexOf(':')
   const name = line.slice(0, Math.max(colon, 0))
-  const value = trimBlanks(line, colon + 1)
+  const value = trimBlanks(line, colon + 1, line.length)
   if (!fieldName.test(name) || !fieldValue.test(value)) {
     throw new MalformedResponse('unreadable field line')
   }
   return [name, value]
 }
 
-/** Not `trim()`, which takes more than blanks away, and not a pattern, which may take quadratic time. */
-function trimBlanks(line: string, from: number): string {
-  let to = line.length
-  const blank = (at: number): boolean => line[at] === ' ' || line[at] === '\t'
-  while (from < to && blank(from)) from++
-  while (to > from && blank(to - 1)) to--
-  return line.slice(from, to)
+interface FramingFields {
+  readonly length: number | undefined
+  readonly encodings: readonly string[]
+  /** The tokens of Connection. */
+  readonly connection: readonly string[]
 }
 
-function contentLength(fields: readonly Field[]): number | undefined {
-  const [value, ...more] = valuesOf(fields, 'content-length')
-  if (value === undefined) return undefined
-  if (!/^\d{1,16}$/.test(value) || more.some(other => other !== value)) {
-    throw new MalformedResponse('unreadable Content-Length')
+const none: readonly string[] = []
+
+/** The fields that tell of framing. Throws MalformedResponse for a length that is none. */
+function readFraming(fields: readonly Field[]): FramingFields {
+  let lengthText: string | undefined
+  let encodings = none
+  let connection = none
+  for (const [name, value] of fields) {
+    // By length first: most names are told apart by it.
+    if (name.length === 14 && name.toLowerCase() === 'content-length') {
+      if (!/^\d{1,16}$/.test(value) || value !== (lengthText ?? value)) {
+        throw new MalformedResponse('unreadable Content-Length')
+      }
+      lengthText = value
+    } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
+      encodings = [...encodings, value]
+    } else if (name.length === 10 && name.toLowerCase() === 'connection') {
+      const plain = value === 'keep-alive' || value === 'close'
+      connection = plain && connection === none ? [value] : tokensOf(fields, 'connection')
+    }
   }
-  if (!Number.isSafeInteger(Number(value))) throw new MalformedResponse('absurd Content-Length')
-  return Number(value)
+  const length = lengthText === undefined ? undefined : Number(lengthText)
+  if (length !== undefined && !Number.isSafeInteger(length)) {
+    throw new MalformedResponse('absurd Content-Length')
+  }
+  return { length, encodings, connection }
 }
 
 function parseChunkSize(line: string): number {

@@ -2,10 +2,9 @@
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cancel } from '../upstream/cancel.ts'
-import { UpstreamError, type Exchange } from '../upstream/exchange.ts'
+import { UpstreamError } from '../upstream/exchange.ts'
 import { Gate } from '../upstream/gate.ts'
-import type { UpstreamPool } from '../upstream/pool.ts'
-import type { ResponseHead } from '../http/response-parser.ts'
+import type { OnAnswer, UpstreamPool } from '../upstream/pool.ts'
 import { Breaker, type BreakerOptions } from './breaker.ts'
 import type { AllowList, Target } from './targets.ts'
 import type { TrackerTargets } from './tracker-targets.ts'
@@ -38,8 +37,8 @@ export interface Nodes {
   stateOf(target: Target): NodeState
   /** All that is known. */
   states(): Iterable<NodeState>
-  /** Asks a node and waits for its final head. Throws UpstreamError. */
-  ask(request: NodeRequest): Promise<{ exchange: Exchange; head: ResponseHead }>
+  /** Asks a node and waits for its final head. */
+  ask(request: NodeRequest, onAnswer: OnAnswer): void
 }
 
 export interface NodesOptions {
@@ -93,6 +92,24 @@ export function createNodes(options: NodesOptions): Nodes {
     return good.address
   }
 
+  /** Sends a request that has its place at the node, and gives that back. */
+  function send(
+    host: string,
+    gate: Gate,
+    { target, method, range, cancel, onTurn }: NodeRequest,
+    onAnswer: OnAnswer,
+  ): void {
+    onTurn()
+    const peer = { host, port: target.port }
+    const head = `${method} ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\n${range}\r\n`
+    const request = { peer, method, head, connectTimeoutMs, cancel }
+    pool.send(request, firstByteTimeoutMs, (failure, answer) => {
+      if (answer) answer.exchange.onOver(() => gate.leave())
+      else gate.leave()
+      onAnswer(failure, answer)
+    })
+  }
+
   return {
     listed,
     stateOf,
@@ -107,27 +124,22 @@ export function createNodes(options: NodesOptions): Nodes {
       if (ready.length === targets.length) return ready
       return [...ready, ...targets.filter(target => !ready.includes(target))]
     },
-    async ask({ target, method, range, cancel, onTurn }) {
+    ask(request, onAnswer) {
+      const { target, cancel } = request
       const { gate } = stateOf(target)
-      const host = target.isAddress ? target.host : await addressOf(target)
-      if (!gate.tryEnter() && !(await gate.enter(cancel))) {
+      if (target.isAddress && gate.tryEnter()) {
+        send(target.host, gate, request, onAnswer)
+        return
+      }
+      const enter = async (): Promise<string> => {
+        const host = target.isAddress ? target.host : await addressOf(target)
+        if (gate.tryEnter() || (await gate.enter(cancel))) return host
         throw new UpstreamError('aborted', 'given up')
       }
-      onTurn()
-      const peer = { host, port: target.port }
-      const head = `${method} ${target.path} HTTP/1.1\r\nHost: ${target.authority}\r\n${range}\r\n`
-      let answer: { exchange: Exchange; head: ResponseHead }
-      try {
-        answer = await pool.request(
-          { peer, method, head, connectTimeoutMs, cancel },
-          firstByteTimeoutMs,
-        )
-      } catch (err) {
-        gate.leave()
-        throw err
-      }
-      answer.exchange.onOver(() => gate.leave())
-      return answer
+      enter().then(
+        host => send(host, gate, request, onAnswer),
+        (err: UpstreamError) => onAnswer(err, undefined),
+      )
     },
   }
 }

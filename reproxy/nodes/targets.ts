@@ -38,15 +38,36 @@ function parseHost(text: string): Pick<Target, 'host' | 'isAddress'> | undefined
   return { host: text.toLowerCase(), isAddress: false }
 }
 
+type Place = Omit<Target, 'path'>
+
+/** Places of late, of which there are few: reading one takes as long as the rest of a URL. */
+const places = new Map<string, Place>()
+const maxPlaces = 1000
+
 /** Reads one URL; undefined when it is not one we would ever connect to. */
 export function parseTarget(text: string): Target | undefined {
-  const [, authority = '', path = '/'] = url.exec(text) ?? []
+  const match = url.exec(text)
+  if (!match) return undefined
+  const [, authority = '', path = '/'] = match
+  let place = places.get(authority)
+  if (!place) {
+    place = parsePlace(authority)
+    if (!place) return undefined
+    if (places.size >= maxPlaces) places.clear()
+    places.set(authority, place)
+  }
+  const { host, isAddress, port, node } = place
+  return { host, isAddress, port, node, authority, path }
+}
+
+function parsePlace(authority: string): Place | undefined {
   const [, hostText = '', portText = '80'] = hostAndPort.exec(authority) ?? []
-  const host = parseHost(hostText)
+  const parsed = parseHost(hostText)
   const port = Number(portText)
-  if (!host || port < 1 || port > 65535) return undefined
-  const node = host.host.includes(':') ? `[${host.host}]:${port}` : `${host.host}:${port}`
-  return { ...host, port, node, authority, path }
+  if (!parsed || port < 1 || port > 65535) return undefined
+  const { host, isAddress } = parsed
+  const node = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  return { host, isAddress, port, node, authority }
 }
 
 /** The usable URLs of a list, in its order; blanks of any number stand between them. */

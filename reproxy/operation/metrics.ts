@@ -15,25 +15,61 @@ const events: Readonly<Record<CacheName, readonly CacheEvent[]>> = {
 /** How a breaker's state is shown. */
 const breakerValues = { closed: 0, 'half-open': 1, open: 2 } as const
 
+/**
+ * A counter that is given to Prometheus when somebody looks: finding the series of its labels each
+ * time would take longer than all else that is done for the figures.
+ */
+class Tally {
+  readonly #counts = new Map<string, number>()
+
+  constructor(
+    registry: Registry,
+    { name, help, labels }: { name: string; help: string; labels: readonly string[] },
+  ) {
+    const counts = this.#counts
+    new Counter({
+      name: `reproxy_${name}`,
+      help,
+      labelNames: [...labels],
+      registers: [registry],
+      collect() {
+        this.reset()
+        for (const [values, count] of counts) {
+          const parts = values.split(' ')
+          this.inc(Object.fromEntries(labels.map((label, i) => [label, parts[i]])), count)
+        }
+      },
+    })
+    if (labels.length === 0) this.add('', 0)
+  }
+
+  /** Counts under `values`: those of the labels, with blanks between. */
+  add(values: string, count = 1): void {
+    this.#counts.set(values, (this.#counts.get(values) ?? 0) + count)
+  }
+}
+
 export class Metrics {
   readonly registry = new Registry()
-  readonly requests = this.#counter('requests_total', 'Finished requests', ['code'])
-  readonly attempts = this.#counter('storage_attempts_total', 'Requests to storage nodes', [
+  readonly #requests = this.#tally('requests_total', 'Finished requests', 'code')
+  readonly #attempts = this.#tally(
+    'storage_attempts_total',
+    'Requests to storage nodes',
     'node',
     'outcome',
-  ])
-  readonly denied = this.#counter('denied_targets_total', 'Targets that are not allowed')
-  readonly bytesOut = this.#counter('bytes_out_total', 'Bytes of bodies sent to clients')
-  readonly ttfb = new Histogram({
+  )
+  readonly #denied = this.#tally('denied_targets_total', 'Targets that are not allowed')
+  readonly #bytesOut = this.#tally('bytes_out_total', 'Bytes of bodies sent to clients')
+  readonly #ttfb = new Histogram({
     name: 'reproxy_ttfb_seconds',
     help: 'Time from the request to the head of its answer',
     buckets: [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
     registers: [this.registry],
   })
-  readonly #failovers = this.#counter('failovers_total', 'Attempts given up for another', ['phase'])
-  readonly #hedges = this.#counter('hedges_total', 'Second requests beside slow ones', ['result'])
-  readonly #cache = this.#counter('cache_events_total', 'What the caches did', ['cache', 'event'])
-  readonly #shed = this.#counter('shed_total', 'Requests and retries turned away', ['reason'])
+  readonly #failovers = this.#tally('failovers_total', 'Attempts given up for another', 'phase')
+  readonly #hedges = this.#tally('hedges_total', 'Second requests beside slow ones', 'result')
+  readonly #cache = this.#tally('cache_events_total', 'What the caches did', 'cache', 'event')
+  readonly #shed = this.#tally('shed_total', 'Requests and retries turned away', 'reason')
 
   /** `inflight` and `breakers` are asked when somebody looks. */
   constructor(sources: {
@@ -58,31 +94,46 @@ export class Metrics {
         for (const [node, state] of sources.breakers()) this.set({ node }, breakerValues[state])
       },
     })
-    for (const phase of ['connect', 'head', 'body'] as const) this.#failovers.inc({ phase }, 0)
-    for (const result of ['won', 'lost', 'failed'] as const) this.#hedges.inc({ result }, 0)
-    for (const reason of ['inflight', 'budget', 'app-queue'] as const) this.#shed.inc({ reason }, 0)
+    for (const phase of ['connect', 'head', 'body'] as const) this.#failovers.add(phase, 0)
+    for (const result of ['won', 'lost', 'failed'] as const) this.#hedges.add(result, 0)
+    for (const reason of ['inflight', 'budget', 'app-queue'] as const) this.#shed.add(reason, 0)
     for (const cache of ['map', 'body'] as const) {
-      for (const event of events[cache]) this.#cache.inc({ cache, event }, 0)
+      for (const event of events[cache]) this.#cache.add(`${cache} ${event}`, 0)
     }
   }
 
+  /** A request that is over; `firstByteMs` until the head of its answer, if it had one. */
+  request(status: number, bytes = 0, firstByteMs?: number): void {
+    this.#requests.add(String(status))
+    this.#bytesOut.add('', bytes)
+    if (firstByteMs !== undefined) this.#ttfb.observe(firstByteMs / 1000)
+  }
+
+  attempt(node: string, outcome: string): void {
+    this.#attempts.add(`${node} ${outcome}`)
+  }
+
+  denied(): void {
+    this.#denied.add('')
+  }
+
   failover(phase: FailoverPhase): void {
-    this.#failovers.inc({ phase })
+    this.#failovers.add(phase)
   }
 
   hedge(result: HedgeResult): void {
-    this.#hedges.inc({ result })
+    this.#hedges.add(result)
   }
 
   cache(cache: CacheName, event: CacheEvent): void {
-    this.#cache.inc({ cache, event })
+    this.#cache.add(`${cache} ${event}`)
   }
 
   shed(reason: ShedReason): void {
-    this.#shed.inc({ reason })
+    this.#shed.add(reason)
   }
 
-  #counter<Label extends string>(name: string, help: string, labelNames: Label[] = []) {
-    return new Counter({ name: `reproxy_${name}`, help, labelNames, registers: [this.registry] })
+  #tally(name: string, help: string, ...labels: readonly string[]): Tally {
+    return new Tally(this.registry, { name, help, labels })
   }
 }

@@ -196,10 +196,8 @@ async function relayHandover(
 
 function responseStart({ status: given, reason: givenReason, shown }: FileJob, start: FileStart) {
   const plain = plainStatuses.has(given)
-  const fields: Field[] = [
-    ...without(shown, 'content-range', 'accept-ranges'),
-    ['Accept-Ranges', 'bytes'],
-  ]
+  const fields = without(shown, 'content-range', 'accept-ranges')
+  fields.push(['Accept-Ranges', 'bytes'])
   switch (start.kind) {
     case 'whole': {
       const status = plain ? 200 : given

@@ -6,6 +6,7 @@
 import type { ClientSink } from '../front/client-sink.ts'
 import { planRanges, type RangeSpec, type Span } from '../http/range.ts'
 import type { Exchange } from '../upstream/exchange.ts'
+import type { Taker } from '../upstream/pump.ts'
 import { layOut } from './multipart.ts'
 import {
   judgeFirst,
@@ -15,7 +16,8 @@ import {
   type Missing,
   type ResumeAnswer,
 } from './replica-answer.ts'
-import type { Replica, Replicas } from './replicas.ts'
+import type { Replicas } from './replicas.ts'
+import type { Replica } from './search.ts'
 import { isAsTold, newSha256 } from './told-digest.ts'
 
 /** What the client is to be told; `length` is that of the body, `size` that of the file. */
@@ -55,12 +57,18 @@ export type FirstReplica = Replica<Exclude<FirstAnswer, { kind: 'failed' }>>
  * Serves one file. `unavailable`: no replica could be had and nothing was sent. `cut`: the response
  * had begun and cannot be completed; the caller breaks it off. Throws ClientGone.
  */
-export async function relay(job: RelayJob, replicas: Replicas): Promise<RelayResult> {
+export function relay(job: RelayJob, replicas: Replicas): Promise<RelayResult> {
   const { specs, expectedSize } = job
   if (specs && specs.length > 1) return relayParts(job, replicas, specs)
   const wanted = { range: specs?.[0], expectedSize }
-  const first = await replicas.next(rangeField(wanted.range), head => judgeFirst(head, wanted))
-  return first ? relayFrom(job, replicas, first) : 'unavailable'
+  return new Promise((resolve, reject) => {
+    replicas.search(rangeField(wanted.range), {
+      judge: head => judgeFirst(head, wanted),
+      // At once, so that what came with the head goes straight on to the client.
+      found: first => resolve(first ? relayFrom(job, replicas, first) : 'unavailable'),
+      failed: reject,
+    })
+  })
 }
 
 /** Goes on with a replica that has answered, as `relay`. */
@@ -95,13 +103,8 @@ export async function relayFrom(
       continue
     }
     // Nothing is promised to the client before the body has begun: until then another replica may start over.
-    const begins = await replicas.begins(exchange)
-    if (begins === false && answer.size !== undefined && answer.size > 0) {
-      replicas.shortened(exchange)
-    } else if (begins !== 'failed') {
-      job.begin(startOf(answer))
-      return sendBody(job, replicas, { ...first, answer })
-    }
+    const sent = await sendBody(job, replicas, first, answer)
+    if (sent !== 'nothing') return sent
     first = await replicas.next(rangeField(wanted.range), head => judgeFirst(head, wanted))
   }
   return 'unavailable'
@@ -112,7 +115,13 @@ function startOf(answer: FirstReplica['answer']): FileStart {
     case 'whole':
       return { kind: 'whole', length: answer.size }
     case 'part':
-      return { ...answer, length: answer.last - answer.first + 1 }
+      return {
+        kind: 'part',
+        first: answer.first,
+        last: answer.last,
+        size: answer.size,
+        length: answer.last - answer.first + 1,
+      }
     case 'unsatisfiable':
       return answer
   }
@@ -127,7 +136,7 @@ export async function holdBody(
   const pieces: Buffer[] = []
   const span = { first: 0, last: size - 1, size }
   const whole = await copySpan(replicas, { ...first, skip: 0 }, span, piece => {
-    pieces.push(piece)
+    pieces.push(Buffer.from(piece))
     return undefined
   })
   return whole ? Buffer.concat(pieces) : undefined
@@ -135,42 +144,55 @@ export async function holdBody(
 
 type BodyAnswer = Exclude<FirstReplica['answer'], { kind: 'unsatisfiable' }>
 
+/** Sends a body and the head before it. `nothing`: it broke off before its first byte. */
 async function sendBody(
-  { sink, sha256 }: RelayJob,
+  job: RelayJob,
   replicas: Replicas,
-  first: Replica<BodyAnswer>,
-): Promise<RelayResult> {
-  const { answer, exchange } = first
+  { exchange, head }: FirstReplica,
+  answer: BodyAnswer,
+): Promise<RelayResult | 'nothing'> {
+  const { sink, sha256 } = job
   const { size } = answer
-  if (size === undefined) return relayToEnd(sink, replicas, exchange)
+  if (size === undefined) return relayToEnd(job, replicas, exchange)
   const span = answer.kind === 'part' ? answer : { first: 0, last: size - 1 }
   const missing = { first: span.first, last: span.last, size }
   // The last piece ends the response: where it is the only one, head and body leave together.
   let left = missing.last - missing.first + 1
   const hash = sha256 !== undefined && answer.kind === 'whole' ? newSha256() : undefined
   let wrong = false
+  let begun = false
   const write = (chunk: Buffer): Promise<void> | undefined => {
+    if (!begun) job.begin(startOf(answer))
+    begun = true
     left -= chunk.length
     hash?.update(chunk)
-    if (left > 0) return sink.write(chunk)
+    if (left > 0) return sink.write(chunk, true)
     wrong = hash !== undefined && hash.digest('base64') !== sha256
-    return wrong ? undefined : sink.end(chunk)
+    return wrong ? undefined : sink.end(chunk, true)
   }
-  if (!(await copySpan(replicas, { ...first, skip: 0 }, missing, write))) return 'cut'
+  const first = { exchange, head, skip: 0 }
+  if (!(await copySpan(replicas, first, missing, write, () => begun))) {
+    return begun ? 'cut' : 'nothing'
+  }
   if (wrong) {
     replicas.wrong()
     return 'cut'
   }
-  if (size === 0) await sink.end()
+  if (!begun) {
+    job.begin(startOf(answer)) // an empty file
+    await sink.end()
+  }
   return 'done'
 }
 
 /** A body whose length nobody told cannot be resumed. */
 async function relayToEnd(
-  sink: ClientSink,
+  { sink, begin }: RelayJob,
   replicas: Replicas,
   exchange: Exchange,
-): Promise<RelayResult> {
+): Promise<RelayResult | 'nothing'> {
+  if ((await replicas.begins(exchange)) === 'failed') return 'nothing'
+  begin({ kind: 'whole', length: undefined })
   for (;;) {
     const chunk = await replicas.read(exchange)
     if (chunk === 'failed') return 'cut'
@@ -189,39 +211,68 @@ export interface SpanReader {
   readonly skip: number
 }
 
+type Write = (piece: Buffer) => Promise<void> | undefined
+
+/** Takes the bytes of a stretch out of answers that may begin before it and end behind it. */
+class SpanTaker implements Taker {
+  /** What is missing of the stretch: its ends, both inside. */
+  first: number
+  readonly last: number
+  /** Bytes of the answer that come before. */
+  skip: number
+  readonly #replicas: Replicas
+  readonly #write: Write
+
+  constructor(replicas: Replicas, { first, last }: Span, skip: number, write: Write) {
+    this.#replicas = replicas
+    this.first = first
+    this.last = last
+    this.skip = skip
+    this.#write = write
+  }
+
+  get done(): boolean {
+    return this.first > this.last
+  }
+
+  take(piece: Buffer): Promise<void> | undefined {
+    this.#replicas.progressed()
+    const from = Math.min(this.skip, piece.length)
+    const to = Math.min(piece.length, from + this.last - this.first + 1)
+    this.skip -= from
+    if (to === from) return undefined
+    this.first += to - from
+    return this.#write(from === 0 && to === piece.length ? piece : piece.subarray(from, to))
+  }
+}
+
 /**
- * Writes the bytes of `span`, going on at another replica as often as it takes. False when none can
- * go on. Throws what `write` throws.
+ * Writes the bytes of `span`, going on at another replica as often as it takes; a piece that `write`
+ * gets may be overwritten after the call. False when none can go on, or `mayResume` says that none
+ * should. Throws what `write` throws.
  */
 export async function copySpan(
   replicas: Replicas,
   first: SpanReader,
   span: Missing,
-  write: (chunk: Buffer) => Promise<void> | undefined,
+  write: Write,
+  mayResume = (): boolean => true,
 ): Promise<boolean> {
-  const missing = { ...span }
-  let { exchange, skip } = first
-  while (missing.first <= missing.last) {
-    const chunk = await replicas.read(exchange)
-    if (chunk === undefined || chunk === 'failed') {
-      if (chunk === undefined) replicas.shortened(exchange)
-      const next = await replicas.next(rangeField({ kind: 'from', ...missing }), head =>
-        judgeResume(head, missing, first.head),
-      )
-      if (!next) return false
-      replicas.resumed()
-      exchange = next.exchange
-      skip = next.answer.skip
-    } else {
-      const from = Math.min(skip, chunk.length)
-      const to = Math.min(chunk.length, from + missing.last - missing.first + 1)
-      skip -= from
-      if (to > from) {
-        missing.first += to - from
-        const waits = write(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
-        if (waits) await waits
-      }
-    }
+  const taker = new SpanTaker(replicas, span, first.skip, write)
+  let { exchange } = first
+  while (!taker.done) {
+    const how = await replicas.pump(exchange, taker)
+    if (taker.done) break
+    if (how !== 'failed') replicas.shortened(exchange)
+    if (!mayResume()) return false
+    const missing = { first: taker.first, last: taker.last, size: span.size }
+    const next = await replicas.next(rangeField({ kind: 'from', ...missing }), head =>
+      judgeResume(head, missing, first.head),
+    )
+    if (!next) return false
+    replicas.resumed()
+    exchange = next.exchange
+    taker.skip = next.answer.skip
   }
   if (!exchange.ended) exchange.discard()
   return true
@@ -273,7 +324,9 @@ async function relayParts(
       }
       if (!reader) return 'cut'
       await sink.write(heads[i] as Buffer)
-      if (!(await copySpan(replicas, reader, { ...span, size }, chunk => sink.write(chunk)))) {
+      if (
+        !(await copySpan(replicas, reader, { ...span, size }, chunk => sink.write(chunk, true)))
+      ) {
         return 'cut'
       }
     }

@@ -1,10 +1,9 @@
 /** What is known of one request while it is served, and the ways in which serving it can end early. */
 import { randomUUID } from 'node:crypto'
 import { AppBusy, UploadStalled } from '../app/app.ts'
-import { plainAddress } from '../config/addresses.ts'
-import { ClientSink } from '../front/client-sink.ts'
+import type { ClientSink, SinkOptions } from '../front/client-sink.ts'
 import type { ClientRequest } from '../front/client-request.ts'
-import { fieldsOf, valueOf, type Field } from '../http/headers.ts'
+import { valueOf, type Field } from '../http/headers.ts'
 import { newAccessRecord, type AccessRecord } from '../operation/access-log.ts'
 import { UpstreamError } from '../upstream/exchange.ts'
 
@@ -20,24 +19,24 @@ export interface Context {
 }
 
 /** Begins a request. */
-export function beginContext(
-  client: ClientRequest,
-  { stallMs, mayKeepAlive }: { readonly stallMs: number; readonly mayKeepAlive: () => boolean },
-): Context {
-  const { req, res, socket } = client
-  const fields = fieldsOf(req.rawHeaders)
-  const sink = new ClientSink(res, { stallMs, mayKeepAlive })
-  const record = newAccessRecord(plainAddress(socket.remoteAddress ?? ''))
+export function beginContext(client: ClientRequest, options: SinkOptions): Context {
+  const { method, target, version, fields } = client
+  const sink = client.respond(options)
+  const record = newAccessRecord(client.peer)
   const requestId = randomUUID()
-  const method = req.method ?? ''
   record.reqId = requestId
   record.method = method
   record.host = valueOf(fields, 'host') ?? ''
-  record.target = (req.url ?? '').split('?', 1)[0] ?? ''
-  record.version = req.httpVersion
-  record.referer = (valueOf(fields, 'referer') ?? '').split('?', 1)[0] ?? ''
+  record.target = withoutQuery(target)
+  record.version = version
+  record.referer = withoutQuery(valueOf(fields, 'referer') ?? '')
   record.ua = valueOf(fields, 'user-agent') ?? ''
   return { client, method, fields, sink, record, requestId, bytesIn: 0 }
+}
+
+function withoutQuery(url: string): string {
+  const end = url.indexOf('?')
+  return end === -1 ? url : url.slice(0, end)
 }
 
 /** An answer of our own instead of the application's. */

@@ -27,6 +27,9 @@ export interface Handler {
   readonly inflight: number
 }
 
+/** What stands in log and metrics for a request whose client left before it had an answer. */
+const leftStatus = 499
+
 /** Creates what answers the requests of the listeners. */
 export function createHandler(options: HandlerOptions): Handler {
   const { metrics, log } = options
@@ -34,11 +37,7 @@ export function createHandler(options: HandlerOptions): Handler {
 
   async function serve(context: Context, site: Site): Promise<void> {
     const { client, method, fields } = context
-    const { req } = client
-    const checked = checkRequest(
-      { method, target: req.url ?? '', version: req.httpVersion, fields },
-      site.config,
-    )
+    const checked = checkRequest(client, site.config)
     if (checked.kind === 'bad') throw new OwnAnswer(checked.status, { close: true })
     if (client.refusal !== undefined) throw new OwnAnswer(client.refusal, { close: true })
     if (inflight > site.config.maxInflight) {
@@ -80,7 +79,7 @@ export function createHandler(options: HandlerOptions): Handler {
       return inflight
     },
     async serve(client) {
-      const { req, res, cancel } = client
+      const { cancel } = client
       const site = options.site()
       const context = beginContext(client, {
         stallMs: site.config.clientStallTimeoutMs,
@@ -97,14 +96,11 @@ export function createHandler(options: HandlerOptions): Handler {
         inflight--
         release()
         if (cancel.aborted && !sink.complete) record.aborted ||= 'client'
-        // A body that nobody read holds up the connection.
-        if (!req.complete) req.resume()
+        client.discardBody()
       }
-      const status = sink.status || res.statusCode
+      const status = sink.status || (record.appStatus === 101 ? 101 : leftStatus)
       const { bytes, firstByteMs } = sink
-      metrics.requests.inc({ code: status })
-      metrics.bytesOut.inc(bytes)
-      if (firstByteMs !== undefined) metrics.ttfb.observe(firstByteMs / 1000)
+      metrics.request(status, bytes, firstByteMs)
       options.accessLog().write(record, {
         status,
         bytesIn: context.bytesIn,

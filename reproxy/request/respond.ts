@@ -2,11 +2,10 @@
  * Who answers a request: direct mode, the application's word from last time, or the application; and
  * when that names a file or a service, those.
  */
-import type { App, AppAnswer, UploadBody } from '../app/app.ts'
+import type { App, AppAnswer } from '../app/app.ts'
 import { passResponse, passUpgrade } from '../app/pass.ts'
 import { cacheForOf } from '../cache/cache-for.ts'
 import type { MapEntry, MapKey } from '../cache/map-cache.ts'
-import { plainAddress } from '../config/addresses.ts'
 import {
   forwardedFields,
   identityOf,
@@ -23,7 +22,6 @@ import { directiveOf } from '../reproxied/directive.ts'
 import { serveFile, type FileJob } from '../reproxied/file-response.ts'
 import type { RelayResult } from '../reproxied/relay.ts'
 import { UpstreamError } from '../upstream/exchange.ts'
-import type { ClientRequest } from '../front/client-request.ts'
 import { OwnAnswer, type Context } from './context.ts'
 import type { Site } from './site.ts'
 
@@ -73,8 +71,7 @@ export async function respond(context: Context, request: GoodRequest, site: Site
 /** Notes who asks, and under which number. */
 function identify(context: Context, { isTrusted }: Site): Identity {
   const { client, fields, record } = context
-  const peer = plainAddress(client.socket.remoteAddress ?? '')
-  const identity = identityOf(fields, { peer, isTrusted }, context.requestId)
+  const identity = identityOf(fields, { peer: client.peer, isTrusted }, context.requestId)
   context.requestId = identity.requestId
   record.reqId = identity.requestId
   record.client = identity.realIp
@@ -104,9 +101,11 @@ async function ask(context: Context, app: App, forwarded: Forwarded): Promise<Ap
   const askedAt = performance.now()
   const answer = await app.ask(
     {
-      ...forwarded,
+      target: forwarded.target,
+      host: forwarded.host,
+      fields: forwarded.fields,
       method,
-      body: bodyOf(client, bytes => (context.bytesIn += bytes)),
+      body: client.body && { ...client.body, count: bytes => (context.bytesIn += bytes) },
       upgrade: client.upgrade !== undefined,
       cancel: client.cancel,
     },
@@ -152,11 +151,9 @@ async function answerWith(
   }
   const { status, reason } = head
   const { expectedSize } = directive
-  const file = { expectedSize, status, reason, shown }
   if (directive.kind === 'file') {
-    return finish(
-      await serve(context, { ...file, source: { kind: 'path', path: directive.path } }, site),
-    )
+    const source = { kind: 'path', path: directive.path } as const
+    return finish(await serve(context, { source, expectedSize, status, reason, shown }, site))
   }
   const { list } = directive
   const cacheFor = mapKey && (status === 200 || status === 204) && cacheForOf(head.fields)
@@ -164,7 +161,8 @@ async function answerWith(
   if (mapKey && cacheFor) {
     site.maps.store(mapKey, cacheFor, { targets, expectedSize, response: head.fields, shown })
   }
-  return finish(await serve(context, { ...file, source: { kind: 'urls', targets } }, site))
+  const source = { kind: 'urls', targets } as const
+  return finish(await serve(context, { source, expectedSize, status, reason, shown }, site))
 }
 
 /** Answers from what the application said before; false when none of the replicas can be had. */
@@ -190,7 +188,7 @@ async function respondFromMap(context: Context, entry: MapEntry, site: Site): Pr
 function mayUseMap({ method, fields, client }: Context): boolean {
   return (
     (method === 'GET' || method === 'HEAD') &&
-    bodyOf(client, () => {}) === undefined &&
+    client.body === undefined &&
     !client.upgrade &&
     valueOf(fields, 'authorization') === undefined
   )
@@ -222,24 +220,24 @@ const serve = (
   file: Pick<FileJob, 'source' | 'expectedSize' | 'status' | 'reason' | 'shown'>,
   site: Site,
 ): ReturnType<typeof serveFile> =>
-  serveFile({ ...file, request: fields, method, sink, record, cancel: client.cancel }, site.files)
+  serveFile(
+    {
+      source: file.source,
+      expectedSize: file.expectedSize,
+      status: file.status,
+      reason: file.reason,
+      shown: file.shown,
+      request: fields,
+      method,
+      sink,
+      record,
+      cancel: client.cancel,
+    },
+    site.files,
+  )
 
 function finish(served: RelayResult | 404 | 412): void {
   if (served === 'unavailable') throw new OwnAnswer(503)
   if (served === 'cut') throw new UpstreamError('closed', 'no replica can go on')
   if (served !== 'done') throw new OwnAnswer(served)
-}
-
-function bodyOf(client: ClientRequest, count: (bytes: number) => void): UploadBody | undefined {
-  const { req, res, expectsContinue } = client
-  const { 'content-length': length, 'transfer-encoding': coding } = req.headers
-  if (length === undefined && coding === undefined) return undefined
-  return {
-    stream: req,
-    length: length === undefined ? undefined : Number(length),
-    begin: () => {
-      if (expectsContinue && !res.headersSent) res.writeContinue()
-    },
-    count,
-  }
 }

@@ -5,7 +5,14 @@
  */
 import type { Socket } from 'node:net'
 import type { Cancel } from './cancel.ts'
-import { ResponseParser, type ParserOptions, type ResponseHead } from '../http/response-parser.ts'
+import {
+  ResponseParser,
+  type ParserEvents,
+  type ParserOptions,
+  type ResponseHead,
+} from '../http/response-parser.ts'
+import { PieceQueue, recycle } from './pieces.ts'
+import { Pump, type Taker } from './pump.ts'
 
 export type UpstreamFailure =
   | 'connect' // no connection: refused, unreachable, or not within its time
@@ -52,14 +59,18 @@ export interface ExchangeOptions extends ParserOptions {
 /** Unwanted rests up to this size are read away to keep the connection. */
 const discardBytes = 65_536
 const discardMs = 2_000
+const nothing: Buffer = Buffer.alloc(0)
 
-export class Exchange {
+/** Called once: with the head of the final response, or with the reason why there is none. */
+export type OnHead = (failure: UpstreamError | undefined, head: ResponseHead | undefined) => void
+
+export class Exchange implements ParserEvents {
   readonly reused: boolean
   readonly #lender: Lender
   readonly #options: ExchangeOptions
   readonly #parser: ResponseParser
-  #chunks: Buffer[] = []
-  #queued = 0
+  readonly #pieces = new PieceQueue()
+  #discarded = 0
   #paused = false
   #head: ResponseHead | undefined
   #failure: UpstreamError | undefined
@@ -67,10 +78,13 @@ export class Exchange {
   #answered = false
   #requestSent: boolean
   #discarding = false
-  #rest: Buffer = Buffer.alloc(0)
+  #receiving = false
+  #rest: Buffer = nothing
   #wake: (() => void) | undefined
+  #pump: Pump | undefined
+  #onHead: OnHead | undefined
   #patience: NodeJS.Timeout | undefined
-  #onOver: (() => void)[] = []
+  readonly #onOver: (() => void)[] = []
   readonly #onAbort = (): void => this.#fail(new UpstreamError('aborted', 'given up'))
 
   constructor(lender: Lender, options: ExchangeOptions) {
@@ -78,17 +92,7 @@ export class Exchange {
     this.#options = options
     this.reused = options.reused
     this.#requestSent = options.bodyless
-    this.#parser = new ResponseParser(
-      {
-        head: head => {
-          this.#head = head
-          this.#wake?.()
-        },
-        data: chunk => this.#queue(chunk),
-        end: rest => this.#end(rest),
-      },
-      options,
-    )
+    this.#parser = new ResponseParser(this, options)
     options.cancel.add(this.#onAbort)
   }
 
@@ -104,12 +108,12 @@ export class Exchange {
 
   /** `read` has something to tell at once. */
   get ready(): boolean {
-    return this.#chunks.length > 0 || this.#ended || this.#failure !== undefined
+    return !this.#pieces.isEmpty || this.#ended || this.#failure !== undefined
   }
 
   /** The whole body has been read. */
   get drained(): boolean {
-    return this.#ended && this.#chunks.length === 0
+    return this.#ended && this.#pieces.isEmpty
   }
 
   // --- called by the connection
@@ -118,11 +122,51 @@ export class Exchange {
   receive(chunk: Buffer): void {
     this.#answered = true
     if (this.#failure) return
+    this.#receiving = true
     try {
       this.#parser.feed(chunk)
     } catch (cause) {
       this.#fail(new UpstreamError('malformed', 'not an HTTP response', { cause }))
     }
+    this.#receiving = false
+    this.#pump?.arm()
+  }
+
+  onHead(head: ResponseHead): void {
+    this.#head = head
+    this.#tellHead()
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.#failure) return // given up while it was read
+    if (this.#discarding) {
+      this.#discarded += chunk.length
+      if (this.#discarded > discardBytes) this.destroy()
+      return
+    }
+    if (this.#pump && this.#isFree(this.#pump) && this.#pieces.isEmpty) {
+      this.#pump.give(chunk)
+      if (this.#pump.busy) this.#pause()
+      return
+    }
+    this.#pieces.push(chunk)
+    const { aheadBytes } = this.#lender
+    if (this.#pieces.bytes >= Math.min(aheadBytes, this.#options.bufferBytes)) this.#pause()
+    this.#wake?.()
+  }
+
+  onEnd(rest: Buffer): void {
+    if (this.#failure) return
+    this.#ended = true
+    this.#settle()
+    if (this.#head?.status === 101) this.#rest = Buffer.from(rest)
+    else {
+      // Bytes behind the response belong to nobody: the connection cannot be told from a forged one.
+      const reusable = this.#head?.keepAlive === true && this.#head.framing.kind !== 'close'
+      this.#lender.release(reusable && rest.length === 0 && this.#requestSent)
+    }
+    this.#wake?.()
+    this.#drive()
   }
 
   receiveEnd(): void {
@@ -157,24 +201,31 @@ export class Exchange {
   }
 
   /**
-   * The final response's head. Throws UpstreamError, `timeout` when it is not complete `timeoutMs`
-   * after the call or the last piece of the request.
+   * Waits for the final response's head; `timeout` when it is not complete `timeoutMs` after the call
+   * or the last piece of the request. Calls back at once where it is there, or the exchange has failed.
    */
-  async head(timeoutMs: number): Promise<ResponseHead> {
+  awaitHead(timeoutMs: number, onHead: OnHead): void {
+    this.#onHead = onHead
+    if (this.#head || this.#failure) {
+      this.#tellHead()
+      return
+    }
     this.#patience = setTimeout(
       () => this.#fail(new UpstreamError('timeout', 'no answer')),
       timeoutMs,
     )
-    try {
-      while (!this.#head) {
-        if (this.#failure) throw this.#failure
-        await this.#change()
-      }
-      return this.#head
-    } finally {
-      clearTimeout(this.#patience)
-      this.#patience = undefined
-    }
+  }
+
+  /** The same as a promise, which rejects with UpstreamError. */
+  head(timeoutMs: number): Promise<ResponseHead> {
+    return new Promise((resolve, reject) => {
+      this.awaitHead(timeoutMs, (failure, head) => (head ? resolve(head) : reject(failure)))
+    })
+  }
+
+  /** The next piece of the body, where it is there already. */
+  next(): Buffer | undefined {
+    return this.#pieces.shift()?.bytes
   }
 
   /**
@@ -183,15 +234,33 @@ export class Exchange {
    */
   async read(timeoutMs?: number): Promise<Buffer | undefined> {
     while (this.#isEmpty()) await this.#more(timeoutMs)
-    const chunk = this.#chunks.shift()
-    if (chunk) this.#queued -= chunk.length
-    return chunk
+    return this.next()
   }
 
   /** Waits for what `read` would give, and leaves it there: whether it is a piece. Throws as `read`. */
   async begins(timeoutMs?: number): Promise<boolean> {
     while (this.#isEmpty()) await this.#more(timeoutMs)
-    return this.#chunks.length > 0
+    return !this.#pieces.isEmpty
+  }
+
+  /**
+   * Gives the body to `taker` until it is done, or the body has ended. Rejects with UpstreamError,
+   * `timeout` when the peer sends no byte for `stallMs`, and with what the taker throws.
+   */
+  pump(taker: Taker, stallMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#pump = new Pump({
+        taker,
+        stallMs,
+        onStall: () => this.#fail(new UpstreamError('timeout', 'no more bytes')),
+        onReady: () => this.#drive(),
+        resolve,
+        reject,
+      })
+      this.#drive()
+      // What has just been received may be the whole body.
+      if (!this.#receiving) this.#pump.arm()
+    })
   }
 
   /** Calls `done` when the exchange has ended or failed, at once where it has. */
@@ -202,7 +271,7 @@ export class Exchange {
 
   /** The rest is not wanted: little is read away to keep the connection, more closes it. */
   discard(): void {
-    this.#chunks = []
+    this.#pieces.clear()
     if (this.#ended || this.#failure) return
     const framing = this.#head?.framing
     if (framing?.kind === 'close' || (framing?.kind === 'length' && framing.size > discardBytes)) {
@@ -210,7 +279,6 @@ export class Exchange {
       return
     }
     this.#discarding = true
-    this.#queued = 0
     this.#patience = setTimeout(() => this.destroy(), discardMs)
     this.#lender.socket.resume()
   }
@@ -226,46 +294,50 @@ export class Exchange {
     return { socket: this.#lender.socket, rest: this.#rest }
   }
 
+  /** Gives what waits to the taker, and lets the peer go on. */
+  #drive(): void {
+    const pump = this.#pump
+    while (pump && this.#isFree(pump)) {
+      const piece = this.#pieces.shift()
+      if (piece) {
+        pump.give(piece.bytes)
+        recycle(piece)
+      } else if (this.#failure) pump.end(this.#failure)
+      else if (this.#ended) pump.end()
+      else {
+        this.#resume()
+        return
+      }
+    }
+  }
+
+  #isFree({ busy, over }: Pump): boolean {
+    return !busy && !over
+  }
+
+  #pause(): void {
+    if (this.#paused || this.#ended) return
+    this.#paused = true
+    this.#lender.socket.pause()
+  }
+
+  #resume(): void {
+    if (!this.#paused) return
+    this.#paused = false
+    this.#lender.socket.resume()
+  }
+
   /** Neither a piece nor the end is there yet. Throws the failure. */
   #isEmpty(): boolean {
-    if (this.#chunks.length > 0) return false
+    if (!this.#pieces.isEmpty) return false
     if (this.#failure) throw this.#failure
     return !this.#ended
   }
 
   /** Lets the peer go on, and waits for what it sends. */
   #more(timeoutMs: number | undefined): Promise<void> {
-    if (this.#paused) {
-      this.#paused = false
-      this.#lender.socket.resume()
-    }
+    this.#resume()
     return this.#change(timeoutMs)
-  }
-
-  #queue(chunk: Buffer): void {
-    this.#queued += chunk.length
-    if (this.#discarding) {
-      if (this.#queued > discardBytes) this.destroy()
-      return
-    }
-    this.#chunks.push(Buffer.from(chunk))
-    if (this.#queued >= Math.min(this.#lender.aheadBytes, this.#options.bufferBytes)) {
-      this.#paused = true
-      this.#lender.socket.pause()
-    }
-    this.#wake?.()
-  }
-
-  #end(rest: Buffer): void {
-    this.#ended = true
-    this.#settle()
-    if (this.#head?.status === 101) this.#rest = Buffer.from(rest)
-    else {
-      // Bytes behind the response belong to nobody: the connection cannot be told from a forged one.
-      const reusable = this.#head?.keepAlive === true && this.#head.framing.kind !== 'close'
-      this.#lender.release(reusable && rest.length === 0 && this.#requestSent)
-    }
-    this.#wake?.()
   }
 
   #fail(failure: UpstreamError): void {
@@ -273,13 +345,25 @@ export class Exchange {
     this.#failure = failure
     this.#settle()
     this.#lender.release(false)
+    this.#tellHead()
     this.#wake?.()
+    this.#drive()
+  }
+
+  /** Tells who waits for it of the head, or the failure. */
+  #tellHead(): void {
+    const onHead = this.#onHead
+    if (!onHead) return
+    this.#onHead = undefined
+    clearTimeout(this.#patience)
+    this.#patience = undefined
+    onHead(this.#head ? undefined : this.#failure, this.#head)
   }
 
   #settle(): void {
     clearTimeout(this.#patience)
     this.#options.cancel.remove(this.#onAbort)
-    for (const done of this.#onOver.splice(0)) done()
+    for (let done = this.#onOver.shift(); done; done = this.#onOver.shift()) done()
   }
 
   /** Resolves when something has happened; fails the exchange when nothing does for `timeoutMs`. */

@@ -18,6 +18,15 @@ export interface UpstreamRequest {
   readonly cancel: Cancel
 }
 
+/** A response of which the head has come. */
+export interface Answer {
+  readonly exchange: Exchange
+  readonly head: ResponseHead
+}
+
+/** Called once: with the answer, or with the reason why there is none. */
+export type OnAnswer = (failure: UpstreamError | undefined, answer: Answer | undefined) => void
+
 export interface OpenOptions {
   /** Do not take a connection from the pool: the request must not be sent twice. */
   readonly fresh?: boolean
@@ -61,22 +70,36 @@ export class UpstreamPool {
 
   /**
    * Sends a request without a body and waits for the head of its response. A pooled connection that
-   * turns out to be dead, closed before any byte of an answer, is replaced by a fresh one. Throws
-   * UpstreamError.
+   * turns out to be dead, closed before any byte of an answer, is replaced by a fresh one. Rejects
+   * with UpstreamError.
    */
-  async request(
-    request: UpstreamRequest,
-    headTimeoutMs: number,
-  ): Promise<{ exchange: Exchange; head: ResponseHead }> {
-    const exchange = await this.open(request)
-    try {
-      return { exchange, head: await exchange.head(headTimeoutMs) }
-    } catch (err) {
-      const dead = err instanceof UpstreamError && err.kind === 'closed'
-      if (!dead || !exchange.reused || exchange.answered) throw err
+  request(request: UpstreamRequest, headTimeoutMs: number): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      this.send(request, headTimeoutMs, (failure, answer) =>
+        answer ? resolve(answer) : reject(failure),
+      )
+    })
+  }
+
+  /** The same with a callback, which costs less where it is followed by others. */
+  send(request: UpstreamRequest, headTimeoutMs: number, onAnswer: OnAnswer): void {
+    const waitOn = (connection: Connection, reused: boolean): void => {
+      const exchange = this.#begin(connection, request, reused, true, false)
+      exchange.awaitHead(headTimeoutMs, (failure, head) => {
+        if (head) onAnswer(undefined, { exchange, head })
+        else if (failure?.kind === 'closed' && reused && !exchange.answered) sendFresh()
+        else onAnswer(failure, undefined)
+      })
     }
-    const again = await this.open(request, { fresh: true })
-    return { exchange: again, head: await again.head(headTimeoutMs) }
+    const sendFresh = (): void => {
+      this.#connect(request, false).then(
+        connection => waitOn(connection, false),
+        (err: UpstreamError) => onAnswer(err, undefined),
+      )
+    }
+    const pooled = this.#take(keyOf(request.peer))
+    if (pooled) waitOn(pooled, true)
+    else sendFresh()
   }
 
   /** Sends a request's head, on a pooled connection if there is one. Throws UpstreamError. */
@@ -84,16 +107,27 @@ export class UpstreamPool {
     request: UpstreamRequest,
     { fresh = false, withBody = false, upgrade = false }: OpenOptions = {},
   ): Promise<Exchange> {
-    const { peer, method, head, cancel } = request
-    const pooled = fresh ? undefined : this.#take(keyOf(peer))
+    const pooled = fresh ? undefined : this.#take(keyOf(request.peer))
     const connection = pooled ?? (await this.#connect(request, upgrade))
+    return this.#begin(connection, request, pooled !== undefined, !withBody, upgrade)
+  }
+
+  #begin(
+    connection: Connection,
+    { method, head, cancel }: UpstreamRequest,
+    reused: boolean,
+    bodyless: boolean,
+    upgrade: boolean,
+  ): Exchange {
+    const { maxHeadBytes, bufferBytes } = this.#options
     const exchange = new Exchange(connection, {
       method,
       upgrade,
       cancel,
-      reused: pooled !== undefined,
-      bodyless: !withBody,
-      ...this.#options,
+      reused,
+      bodyless,
+      maxHeadBytes,
+      bufferBytes,
     })
     connection.lend(exchange)
     if (cancel.aborted) exchange.destroy()
@@ -139,8 +173,7 @@ export class UpstreamPool {
     const socket = connect({ ...peer, noDelay: true, ...(upgrade ? {} : { onread }) })
     await connected(socket, connectTimeoutMs, cancel)
     const key = keyOf(peer)
-    // A piece of full size stops the reading until it is taken; several small ones may gather.
-    const connection: Connection = new Connection(socket, buffer.length / 2, {
+    const connection: Connection = new Connection(socket, buffer.length, {
       idle: () => {
         const waiting = this.#idle.get(key)
         if (!waiting) this.#idle.set(key, [connection])

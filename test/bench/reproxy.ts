@@ -1,46 +1,15 @@
-import { fork, spawn } from 'node:child_process'
+import { fork } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { freePort, nginx, perlbal, startNginx, startPerlbal } from '../helpers/edges.ts'
 import { until } from '../helpers/until.ts'
 import type { Benchmark } from './harness.ts'
 import { connectMany } from './raw-http.ts'
 import type { Bench } from './system.ts'
 
-const nginx = ['/usr/sbin/nginx', '/usr/bin/nginx'].find(existsSync)
 const main = fileURLToPath(new URL('../../reproxy/main.js', import.meta.url))
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
-/** Runs nginx with these servers until the benchmarks are over. */
-async function startNginx(dir: string, servers: string, atEnd: Bench['atEnd']): Promise<void> {
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map(name => `${name}_temp_path ${join(dir, name)};`)
-    .join('\n')
-  const file = join(dir, 'nginx.conf')
-  await writeFile(
-    file,
-    `user root; daemon off; master_process off; pid ${join(dir, 'pid')}; error_log stderr crit;
-events { worker_connections 4096; }
-http { ${temporary} access_log off; keepalive_requests 1000000; ${servers} }
-`,
-  )
-  const child = spawn(nginx ?? '', ['-p', dir, '-c', file], { stdio: 'inherit' })
-  atEnd(async () => {
-    child.kill('SIGTERM')
-    await once(child, 'exit')
-  })
-}
 
 const get = Buffer.from('GET / HTTP/1.1\r\nHost: site.example\r\n\r\n')
 
@@ -62,73 +31,76 @@ interface Case {
   readonly kib: number
   /** Bodies are kept in memory, and the application need not be asked. */
   readonly cached: boolean
+  readonly against: 'nginx' | 'Perlbal'
 }
 
 const atOnce = (kib: number): number => (kib > 64 ? 8 : 32)
 
-/** Files through the reproxy, application and node being nginx, against nginx with X-Accel before the same. */
-export const reproxyBenchmarks: Benchmark<Bench>[] =
-  nginx === undefined
-    ? []
-    : [
-        { kib: 4, cached: false },
-        { kib: 64, cached: false },
-        { kib: 1024, cached: false },
-        { kib: 4, cached: true },
-        { kib: 64, cached: true },
-      ].map(({ kib, cached }: Case) => ({
-        name: `reproxy of ${kib} KiB${cached ? ', hot' : ''}`,
-        unit: 'requests',
-        concurrency: atOnce(kib),
-        against: cached ? 'nginx proxy_pass' : 'nginx, X-Accel',
-        async prepare({ dir, atEnd }) {
-          const work = await mkdtemp(join(dir, 'reproxy-'))
-          const size = kib * 1024
-          const path = '/dev1/0/000/000/0000000001.fid'
-          await mkdir(join(work, 'root/dev1/0/000/000'), { recursive: true })
-          await writeFile(join(work, 'root', path), Buffer.alloc(size, 'omgfiles'))
-          const [app = 0, node = 0, front = 0] = await Promise.all(
-            Array.from({ length: 3 }, freePort),
-          )
-          // Behind: the application, which names the file to either, and the node.
-          const behind = `
-            server { listen 127.0.0.1:${app}; location / {
-              add_header X-Reproxy-URL http://127.0.0.1:${node}${path};
-              ${cached ? 'add_header X-Reproxy-Cache-For "3600; Content-Type";' : ''}
-              add_header X-Accel-Redirect /node${path}; return 200; } }
-            server { listen 127.0.0.1:${node}; root ${join(work, 'root')}; }`
-          const target = cached ? `http://node${path}` : 'http://app'
-          const before = `
-            upstream app { server 127.0.0.1:${app}; keepalive 64; keepalive_requests 1000000; }
-            upstream node { server 127.0.0.1:${node}; keepalive 64; keepalive_requests 1000000; }
-            server { listen 127.0.0.1:${front}; proxy_http_version 1.1; proxy_set_header Connection "";
-              location / { proxy_pass ${target}; }
-              location /node/ { internal; proxy_pass http://node/; } }`
-          await mkdir(join(work, 'behind'))
-          await mkdir(join(work, 'before'))
-          await startNginx(join(work, 'behind'), behind, atEnd)
-          await startNginx(join(work, 'before'), before, atEnd)
-          const config = {
-            listen: '127.0.0.1:0',
-            apps: [`127.0.0.1:${app}`],
-            allowTargets: [`127.0.0.1:${node}`],
-            accessLog: join(work, 'access.log'),
-            bodyCacheBytes: cached ? 64 * 1024 * 1024 : 0,
-          }
-          await writeFile(join(work, 'reproxy.json'), JSON.stringify(config))
-          const args = ['--config', join(work, 'reproxy.json'), '--log-level', 'error']
-          const child = fork(main, args, { env: {} })
-          const [{ listening }] = (await once(child, 'message')) as [
-            { listening: Record<string, string> },
-          ]
-          atEnd(async () => {
-            child.kill('SIGTERM')
-            await once(child, 'exit')
-          })
-          const load = { size, concurrency: atOnce(kib), atEnd }
-          const subject = await getting(Number(listening['http']?.split(':').at(-1)), load)
-          const baseline = await getting(front, load)
-          await until('both answer', async () => (await subject()) + (await baseline()) === 2)
-          return { subject, baseline }
-        },
-      }))
+const uncached = [4, 64, 1024].map(kib => ({ kib, cached: false }))
+const cases: readonly Case[] = [
+  ...uncached.map(each => ({ ...each, against: 'nginx' as const })),
+  ...[4, 64].map(kib => ({ kib, cached: true, against: 'nginx' as const })),
+  ...(perlbal ? uncached.map(each => ({ ...each, against: 'Perlbal' as const })) : []),
+]
+
+/**
+ * Files through the reproxy, application and node being nginx, against nginx with X-Accel and against
+ * Perlbal before the same.
+ */
+export const reproxyBenchmarks: Benchmark<Bench>[] = (nginx === undefined ? [] : cases).map(
+  ({ kib, cached, against }) => ({
+    name: `reproxy of ${kib} KiB${cached ? ', hot' : ''}${against === 'Perlbal' ? ', Perlbal' : ''}`,
+    unit: 'requests',
+    concurrency: atOnce(kib),
+    against: against === 'Perlbal' ? against : cached ? 'nginx proxy_pass' : 'nginx, X-Accel',
+    async prepare({ dir, atEnd }) {
+      const work = await mkdtemp(join(dir, 'reproxy-'))
+      const size = kib * 1024
+      const path = '/dev1/0/000/000/0000000001.fid'
+      await mkdir(join(work, 'root/dev1/0/000/000'), { recursive: true })
+      await writeFile(join(work, 'root', path), Buffer.alloc(size, 'omgfiles'))
+      const [app = 0, node = 0, front = 0] = await Promise.all(Array.from({ length: 3 }, freePort))
+      // Behind: the application, which names the file to any of them, and the node.
+      const behind = `
+        server { listen 127.0.0.1:${app}; location / {
+          add_header X-Reproxy-URL http://127.0.0.1:${node}${path};
+          ${cached ? 'add_header X-Reproxy-Cache-For "3600; Content-Type";' : ''}
+          add_header X-Accel-Redirect /node${path}; return 200; } }
+        server { listen 127.0.0.1:${node}; root ${join(work, 'root')}; }`
+      const target = cached ? `http://node${path}` : 'http://app'
+      const before = `
+        upstream app { server 127.0.0.1:${app}; keepalive 64; keepalive_requests 1000000; }
+        upstream node { server 127.0.0.1:${node}; keepalive 64; keepalive_requests 1000000; }
+        server { listen 127.0.0.1:${front}; proxy_http_version 1.1; proxy_set_header Connection "";
+          location / { proxy_pass ${target}; }
+          location /node/ { internal; proxy_pass http://node/; } }`
+      await mkdir(join(work, 'behind'))
+      await mkdir(join(work, 'before'))
+      await startNginx({ dir: join(work, 'behind'), port: app, atEnd }, behind)
+      const edge = { dir: join(work, 'before'), port: front, atEnd }
+      await (against === 'nginx' ? startNginx(edge, before) : startPerlbal(edge, app))
+      const config = {
+        listen: '127.0.0.1:0',
+        apps: [`127.0.0.1:${app}`],
+        allowTargets: [`127.0.0.1:${node}`],
+        accessLog: join(work, 'access.log'),
+        bodyCacheBytes: cached ? 64 * 1024 * 1024 : 0,
+      }
+      await writeFile(join(work, 'reproxy.json'), JSON.stringify(config))
+      const args = ['--config', join(work, 'reproxy.json'), '--log-level', 'error']
+      const child = fork(main, args, { env: {} })
+      const [{ listening }] = (await once(child, 'message')) as [
+        { listening: Record<string, string> },
+      ]
+      atEnd(async () => {
+        child.kill('SIGTERM')
+        await once(child, 'exit')
+      })
+      const load = { size, concurrency: atOnce(kib), atEnd }
+      const subject = await getting(Number(listening['http']?.split(':').at(-1)), load)
+      const baseline = await getting(front, load)
+      await until('both answer', async () => (await subject()) + (await baseline()) === 2)
+      return { subject, baseline }
+    },
+  }),
+)

@@ -27,6 +27,12 @@ const cases: [name: string, bytes: string | Buffer, ...statuses: number[]][] = [
     `POST / HTTP/1.1\r\n${host}Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd`,
     400,
   ],
+  [
+    'the same length twice',
+    `POST / HTTP/1.1\r\n${host}Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc`,
+    400,
+  ],
+  ['a chunk extension of over 16 KiB', `${chunked}3;${'x'.repeat(17_000)}\r\nabc\r\n`, 413],
   ['absurd length', `POST / HTTP/1.1\r\n${host}Content-Length: 9007199254740993\r\n\r\n`, 400, 413],
   ...[
     'xchunked',

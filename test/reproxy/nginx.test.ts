@@ -1,28 +1,15 @@
 /** nginx with the shipped configuration, and the reproxy: the same requests, the same answers. */
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
-import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
-import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
 import { directory } from '../helpers/directory.ts'
-import { client, fetchRaw, fileNode, httpPeer, rawPeer, startProxy } from './peers.ts'
+import { freePort, nginx, startNginx } from '../helpers/edges.ts'
+import { missing } from '../helpers/missing.ts'
+import { fetchRaw, fileNode, httpPeer, rawPeer, startProxy } from './peers.ts'
 
-const nginx = ['/usr/sbin/nginx', '/usr/local/sbin/nginx', '/usr/bin/nginx'].find(existsSync)
 const recipe = new URL('../../../deploy/nginx/omgfiles.conf', import.meta.url)
 
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
-}
-
 /** Runs nginx with the recipe before an application and nodes; returns its port. */
-async function startNginx(t: Test, app: number, nodes: readonly number[]): Promise<number> {
+async function startRecipe(t: Test, app: number, nodes: readonly number[]): Promise<number> {
   const dir = await directory(t)
   const port = await freePort()
   const list = nodes.map(node => `127.0.0.1:${node} 1;`).join('\n')
@@ -30,47 +17,13 @@ async function startNginx(t: Test, app: number, nodes: readonly number[]): Promi
     .replace('127.0.0.1:3000;', `127.0.0.1:${app};`)
     .replace('listen 127.0.0.1:7080;', `listen 127.0.0.1:${port};`)
     .replaceAll('127.0.0.1:7500 1;', list)
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-    .map(name => `${name}_temp_path ${join(dir, name)};`)
-    .join('\n')
-  const file = join(dir, 'nginx.conf')
-  await writeFile(
-    file,
-    `daemon off; master_process off; pid ${join(dir, 'pid')}; error_log stderr error;
-events {}
-http {
-${temporary}
-access_log off;
-${adapted}
-}
-`,
-  )
-  const child = spawn(nginx ?? '', ['-p', dir, '-c', file], { stdio: ['ignore', 'ignore', 'pipe'] })
-  let errors = ''
-  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
-  t.teardown(async () => {
-    if (child.exitCode !== null) return
-    child.kill('SIGTERM')
-    await once(child, 'exit')
-  })
-  for (let i = 0; i < 500; i++) {
-    if (child.exitCode !== null) throw new Error(`nginx has ended: ${errors}`)
-    const raw = client(t, port)
-    const open = await once(raw.socket, 'connect').then(
-      () => true,
-      () => false,
-    )
-    raw.socket.destroy()
-    if (open) return port
-    await new Promise(resolve => setTimeout(resolve, 20))
-  }
-  throw new Error('nginx does not listen')
+  await startNginx({ dir, port, atEnd: close => t.teardown(close) }, adapted)
+  return port
 }
 
-const skip = nginx === undefined && process.env['CI'] !== 'true' && 'nginx is not installed'
+const skip = missing('nginx', () => nginx !== undefined)
 
 t.test('nginx and the reproxy answer alike', { skip }, async t => {
-  if (nginx === undefined) return t.fail('nginx is not installed')
   const bytes = 'the bytes of a file'
   const good = await fileNode(
     t,
@@ -114,7 +67,7 @@ t.test('nginx and the reproxy answer alike', { skip }, async t => {
     res.end()
   })
   const nodes = [good.port, missing.port, 1]
-  const theirs = await startNginx(t, app.port, nodes)
+  const theirs = await startRecipe(t, app.port, nodes)
   const { port: ours } = await startProxy(t, app.port, { ports: nodes })
 
   const ask = async (

@@ -19,9 +19,9 @@ function parse(text: string, { cuts = [] as number[], method = 'GET', fin = fals
   const bytes = Buffer.from(text, 'latin1')
   const parser = new ResponseParser(
     {
-      head: (head: ResponseHead) => (parsed.status = head.status),
-      data: chunk => (parsed.body += chunk.toString('latin1')),
-      end: rest => {
+      onHead: (head: ResponseHead) => (parsed.status = head.status),
+      onData: chunk => (parsed.body += chunk.toString('latin1')),
+      onEnd: rest => {
         parsed.ended = true
         parsed.rest = rest.toString('latin1')
       },

@@ -1,5 +1,5 @@
 /** The reproxy as a process: its settings, its signals, its workers. */
-import { execFileSync, fork, type ChildProcess } from 'node:child_process'
+import { execFileSync, fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, rename, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
@@ -221,6 +221,59 @@ t.test('a restart behind an inherited socket fails no request', async t => {
   t.strictSame(failures, [])
   next.child.kill('SIGTERM')
   await once(next.child, 'exit')
+})
+
+t.test('a restart by a service manager that holds the socket fails no request', async t => {
+  const app = await httpPeer(t, (_req, res) => setTimeout(() => res.end('app'), 5))
+  const dir = await directory(t)
+  const file = join(dir, 'reproxy.json')
+  const config = { apps: [`127.0.0.1:${app.port}`], listen: 'fd:3', accessLog: join(dir, 'log') }
+  await writeFile(file, JSON.stringify(config))
+  const listener = createServer().listen(0, '127.0.0.1')
+  await once(listener, 'listening')
+  const { port } = listener.address() as { port: number }
+  const { fd } = (listener as unknown as { _handle: { fd: number } })._handle
+  // The manager: it stops the old process, waits for its end, and only then starts the new one.
+  const script = `
+    "$0" "$1" --config "$2" & first=$!
+    read -r line; kill -TERM $first; wait $first; echo "ended $?"
+    "$0" "$1" --config "$2" & second=$!
+    read -r line; kill -TERM $second; wait $second; echo "ended $?"`
+  const manager = spawn('sh', ['-c', script, process.execPath, main, file], {
+    stdio: ['pipe', 'pipe', 'inherit', fd],
+    env: {},
+  })
+  listener.close()
+  let said = ''
+  manager.stdout?.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  t.teardown(() => {
+    manager.stdin?.end('\n\n')
+  })
+  let stop = false
+  let served = 0
+  const failures: unknown[] = []
+  const load = async (): Promise<void> => {
+    while (!stop) {
+      try {
+        const { status } = await fetchRaw(t, port)
+        if (status === 200) served++
+        else failures.push(status)
+      } catch (err) {
+        failures.push(err)
+      }
+    }
+  }
+  const lanes = Array.from({ length: 8 }, load)
+  await until(() => served > 50, 20_000)
+  manager.stdin?.write('\n')
+  await until(() => said.includes('ended 0'), 20_000)
+  const soFar = served
+  await until(() => served > soFar + 50, 20_000)
+  stop = true
+  await Promise.all(lanes)
+  t.strictSame(failures, [])
+  manager.stdin?.end('\n')
+  t.strictSame(await once(manager, 'exit'), [0, null])
 })
 
 t.test('the access log goes to a file, as JSON or combined, and is opened anew', async t => {

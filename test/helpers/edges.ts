@@ -1,0 +1,111 @@
+/** The other edges that the reproxy is compared with: nginx and Perlbal, as Debian packages them. */
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { connect, createServer, type AddressInfo } from 'node:net'
+import { join } from 'node:path'
+import { until } from './until.ts'
+
+const find = (name: string): string | undefined =>
+  ['/usr/sbin', '/usr/local/sbin', '/usr/bin', '/usr/local/bin']
+    .map(dir => join(dir, name))
+    .find(existsSync)
+
+/** Where they are; undefined where they are not installed. */
+export const nginx = find('nginx')
+export const perlbal = find('perlbal')
+
+/** Has `close` called when what it was started for is over. */
+export type AtEnd = (close: () => Promise<void>) => void
+
+/** A port that is free now. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Runs nginx with these servers, of which one listens at `port`; `dir` is for its files. */
+export async function startNginx(
+  { dir, port, atEnd }: { readonly dir: string; readonly port: number; readonly atEnd: AtEnd },
+  servers: string,
+): Promise<void> {
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+    .map(name => `${name}_temp_path ${join(dir, name)};`)
+    .join('\n')
+  // The user counts only where it may be changed; then it is the one that owns the files.
+  const user = process.getuid?.() === 0 ? 'user root;' : ''
+  const file = join(dir, 'nginx.conf')
+  await writeFile(
+    file,
+    `${user} daemon off; master_process off; pid ${join(dir, 'pid')}; error_log stderr crit;
+events { worker_connections 4096; }
+http {
+${temporary}
+access_log off; keepalive_requests 1000000;
+${servers}
+}
+`,
+  )
+  await run(nginx ?? 'nginx', ['-p', dir, '-c', file], port, atEnd)
+}
+
+/** Runs Perlbal at `port` before an application; it follows what that says. */
+export async function startPerlbal(
+  { dir, port, atEnd }: { readonly dir: string; readonly port: number; readonly atEnd: AtEnd },
+  app: number,
+): Promise<void> {
+  const file = join(dir, 'perlbal.conf')
+  await writeFile(
+    file,
+    `CREATE POOL apps
+  POOL apps ADD 127.0.0.1:${app}
+CREATE SERVICE web
+  SET role = reverse_proxy
+  SET listen = 127.0.0.1:${port}
+  SET pool = apps
+  SET enable_reproxy = true
+  SET persist_client = on
+  SET persist_backend = on
+  SET verify_backend = off
+ENABLE web
+`,
+  )
+  await run(perlbal ?? 'perlbal', ['--config', file], port, atEnd)
+}
+
+async function run(
+  command: string,
+  args: readonly string[],
+  port: number,
+  atEnd: AtEnd,
+): Promise<void> {
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  let errors = ''
+  child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
+  atEnd(() => stop(child))
+  const ended = (): boolean => child.exitCode !== null || child.signalCode !== null
+  await until(`${command} listens`, async () => ended() || (await isOpen(port)))
+  if (ended()) throw new Error(`${command} has ended: ${errors}`)
+}
+
+async function stop(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  child.kill('SIGTERM')
+  await once(child, 'exit')
+}
+
+function isOpen(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect(port, '127.0.0.1')
+    socket.once('error', () => resolve(false))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+  })
+}
