@@ -39,10 +39,15 @@ const pieceBytes = 256 * 1024
 
 /**
  * Makes a source of `body`, which `size` says the length of where the caller knows it. Throws
- * size_mismatch when the body is known to have another, bad_args when it is nothing that can be put.
+ * size_mismatch when the body is known to have another, bad_args when it is nothing that can be put, or
+ * the size is none.
  */
 export async function createSource(body: PutBody, size?: number): Promise<Source> {
   const source = await sourceOf(body, size)
+  if (size !== undefined && !(Number.isSafeInteger(size) && size >= 0)) {
+    source.discard()
+    throw new CodedError('bad_args', `not a number of bytes: ${size}`)
+  }
   if (size !== undefined && source.size !== size) {
     source.discard()
     throw new CodedError('size_mismatch', `the body has ${source.size} bytes, not ${size}`)

@@ -1,13 +1,14 @@
 /** Reading a file: from the first replica that answers, checked in flight. */
-import { createHash, webcrypto } from 'node:crypto'
-import { finished, Readable } from 'node:stream'
+import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
 import type { Located } from '../common/protocol/files.ts'
 import { isNotModified, type Conditions } from './conditions.ts'
 import { toEntry, type FileEntry } from './entries.ts'
 import { headersOf } from './headers.ts'
+import type { Sink } from './read-connection.ts'
+import type { OpenReplica, Reader } from './reader.ts'
 import { createReplicas, type Range, type Replicas } from './replicas.ts'
-import type { StorageClient } from './storage.ts'
 
 /**
  * A file that is open for reading. Read it in exactly one of the ways below, or `body.destroy()` it:
@@ -40,7 +41,7 @@ export interface ReadableFile extends FileEntry {
 }
 
 export interface DownloadOptions {
-  readonly storage: StorageClient
+  readonly reader: Reader
   /** What is to be read. */
   readonly located: Located
   /** Asks for it anew. */
@@ -82,12 +83,12 @@ interface Reading {
 }
 
 async function begin(located: Located, options: DownloadOptions): Promise<ReadableFile> {
-  const { storage, locate, verify, signal: outer } = options
+  const { reader, locate, verify, signal: outer } = options
   const range = rangeOf(located.size, options)
   const whole = range.end - range.start === located.size
   const abort = new AbortController()
   const { signal } = abort
-  const replicas = createReplicas({ storage, located, locate, signal })
+  const replicas = createReplicas({ reader, located, locate, signal })
   const sha256 = whole && verify ? located.sha256 : undefined
   const reading: Reading = { range, replicas, sha256, signal }
 
@@ -100,7 +101,7 @@ async function begin(located: Located, options: DownloadOptions): Promise<Readab
   if (outer?.aborted) onAbort()
   outer?.addEventListener('abort', onAbort, { once: true })
 
-  let first: Readable | undefined
+  let first: OpenReplica | undefined
   try {
     signal.throwIfAborted()
     if (range.start < range.end) first = await replicas.open(range)
@@ -117,14 +118,11 @@ async function begin(located: Located, options: DownloadOptions): Promise<Readab
   function openBody(): Readable {
     if (body) return body
     take()
-    const chunks = read(reading, first)
+    const flow = createFlow(reading, first)
     body = new Readable({
       highWaterMark: 65_536,
       read() {
-        chunks.next().then(
-          ({ value }) => this.push(value ?? null),
-          (err: Error) => this.destroy(err),
-        )
+        flow(this)
       },
       destroy(err, callback) {
         done()
@@ -173,38 +171,74 @@ function rangeOf(size: number, { start, end = Math.max(start, size) }: DownloadO
   return { start, end: Math.min(end, size) }
 }
 
-/** The bytes of a range, beginning with the replica that is open already. */
-async function* read(
+/** Bytes that a stream has room for at once, and the least that is worth a read. */
+const slabBytes = 64 * 1024
+const leastBytes = 16 * 1024
+
+/**
+ * Pushes the bytes of a range to the stream that it is called with whenever that wants some, beginning
+ * with the replica that is open already.
+ */
+function createFlow(
   { range, replicas, sha256, signal }: Reading,
-  first: Readable | undefined,
-): AsyncGenerator<Buffer> {
+  first: OpenReplica | undefined,
+): (stream: Readable) => void {
   const hash = sha256 === undefined ? undefined : createHash('sha256')
   let at = range.start
-  let open = first
-  while (at < range.end) {
-    const body: Readable = open ?? (await replicas.open({ start: at, end: range.end }))
-    open = undefined
-    let problem: unknown = new Error('the answer ended early')
-    let mismatch: CodedError | undefined
-    try {
-      for await (const chunk of body as AsyncIterable<Buffer>) {
-        if (at + chunk.length > range.end) throw new Error('the answer is too long')
-        replicas.gaveBytes()
-        at += chunk.length
-        hash?.update(chunk)
-        // Before the last piece goes out: a reader must not get all of a bad file.
-        if (at === range.end) mismatch = compare(hash?.digest('hex'), sha256)
-        if (mismatch) break
-        yield chunk
+  let slab = Buffer.alloc(0)
+  let current: OpenReplica | undefined
+  let begun = false
+
+  const sinkTo = (stream: Readable): Sink => ({
+    room() {
+      const left = range.end - at
+      if (slab.length < Math.min(leastBytes, left)) {
+        slab = Buffer.allocUnsafeSlow(Math.min(slabBytes, left))
       }
-    } catch (err) {
+      return slab.subarray(0, left)
+    },
+    take(count) {
+      const chunk = slab.subarray(0, count)
+      slab = slab.subarray(count)
+      at += count
+      replicas.gaveBytes()
+      hash?.update(chunk)
+      if (at < range.end) return stream.push(chunk)
+      // Before the last piece goes out: a reader must not get all of a bad file.
+      const mismatch = compare(hash?.digest('hex'), sha256)
+      if (mismatch) stream.destroy(mismatch)
+      else stream.push(chunk)
+      return false
+    },
+  })
+
+  async function pushAll(stream: Readable): Promise<void> {
+    const sink = sinkTo(stream)
+    for (let next = first; at < range.end; next = undefined) {
+      current = next ?? (await replicas.open({ start: at, end: range.end }))
+      const problem = await problemOf(current.receive(sink))
+      current.close()
       signal.throwIfAborted()
-      problem = err
+      if (at < range.end) replicas.failed(problem ?? endedEarly())
     }
-    if (mismatch) throw mismatch
-    if (at < range.end) replicas.failed(problem)
+    stream.push(null)
+  }
+
+  return stream => {
+    if (begun) return current?.resume()
+    begun = true
+    pushAll(stream).catch((err: Error) => stream.destroy(err))
   }
 }
+
+const endedEarly = (): Error => new Error('the answer ended early')
+
+/** Why a replica did not go on; undefined when it did not say. */
+const problemOf = (receiving: Promise<void>): Promise<unknown> =>
+  receiving.then(
+    () => undefined,
+    (err: unknown) => err,
+  )
 
 function compare(found: string | undefined, wanted: string | undefined): CodedError | undefined {
   if (found === wanted) return undefined
@@ -214,25 +248,33 @@ function compare(found: string | undefined, wanted: string | undefined): CodedEr
 /** A range in memory; replicas whose bytes are wrong are passed over. */
 async function readAll(
   { range, replicas, sha256, signal }: Reading,
-  first: Readable | undefined,
+  first: OpenReplica | undefined,
 ): Promise<Buffer<ArrayBuffer>> {
   const bytes = Buffer.allocUnsafeSlow(range.end - range.start)
-  const aside = sha256 !== undefined && bytes.length >= asideFrom && bytes.length <= asideTo
   let open = first
   let mismatch: CodedError | undefined
   for (;;) {
-    const hash = sha256 === undefined || aside ? undefined : createHash('sha256')
-    const filling: Filling = { bytes, at: 0, take: chunk => void hash?.update(chunk) }
-    while (filling.at < bytes.length) {
-      const start = range.start + filling.at
-      const body = open ?? (await replicas.open({ start, end: range.end }).catch(noneLeft))
-      open = undefined
-      const problem = await fill(filling, body)
-      signal.throwIfAborted()
-      if (filling.at > 0) replicas.gaveBytes()
-      if (filling.at < bytes.length) replicas.failed(problem)
+    const hash = sha256 === undefined ? undefined : createHash('sha256')
+    let at = 0
+    const sink: Sink = {
+      room: () => bytes.subarray(at),
+      take(count) {
+        hash?.update(bytes.subarray(at, at + count))
+        at += count
+        return at < bytes.length
+      },
     }
-    mismatch = compare(aside ? await hashAside(bytes) : hash?.digest('hex'), sha256)
+    while (at < bytes.length) {
+      const rest = { start: range.start + at, end: range.end }
+      const replica = open ?? (await replicas.open(rest).catch(noneLeft))
+      open = undefined
+      const problem = await problemOf(replica.receive(sink))
+      replica.close()
+      signal.throwIfAborted()
+      if (at > 0) replicas.gaveBytes()
+      if (at < bytes.length) replicas.failed(problem ?? endedEarly())
+    }
+    mismatch = compare(hash?.digest('hex'), sha256)
     if (!mismatch) return bytes
     replicas.failed(mismatch)
     replicas.rejectUsed()
@@ -240,42 +282,4 @@ async function readAll(
   function noneLeft(err: unknown): never {
     throw isCoded(err, 'no_replica') ? (mismatch ?? err) : err
   }
-}
-
-/**
- * Bytes in memory of these sizes are hashed by another thread, while this one reads the next file. For
- * fewer that is not worth it, and of more it would need a second copy.
- */
-const asideFrom = 128 * 1024
-const asideTo = 16 * 1024 * 1024
-
-const hashAside = async (bytes: Buffer<ArrayBuffer>): Promise<string> =>
-  Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('hex')
-
-/** A place in memory for the bytes of a body, or of several that go on from each other. */
-interface Filling {
-  readonly bytes: Buffer
-  /** Where the next ones go. */
-  at: number
-  /** Given every piece. */
-  readonly take: (piece: Buffer) => void
-}
-
-/**
- * Reads `body` to its end, or until it breaks: resolves with the reason. There is room for all of
- * it, so nobody has to be waited for, and that is cheaper than taking it piece by piece.
- */
-function fill(filling: Filling, body: Readable): Promise<Error> {
-  return new Promise(resolve => {
-    body.on('data', (chunk: Buffer) => {
-      if (filling.at + chunk.length > filling.bytes.length) {
-        body.destroy(new Error('the answer is too long'))
-        return
-      }
-      filling.at += chunk.copy(filling.bytes, filling.at)
-      filling.take(chunk)
-    })
-    // Told too of one that broke before anybody read it.
-    finished(body, err => resolve(err ?? new Error('the answer ended early')))
-  })
 }

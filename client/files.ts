@@ -15,6 +15,7 @@ import {
   type PrefixEntry,
 } from './entries.ts'
 import { reproxyHeadersOf, type ReproxyHeaders } from './headers.ts'
+import type { Reader } from './reader.ts'
 import type { StorageClient } from './storage.ts'
 import type { Progress } from './tee.ts'
 import type { StoredUpload, UploadTicket } from './ticket.ts'
@@ -163,6 +164,7 @@ export interface Files {
 export interface FilesOptions {
   readonly api: TrackerApi
   readonly storage: StorageClient
+  readonly reader: Reader
   readonly domain: string
   /** Class and durability of puts that name none. */
   readonly class?: string | undefined
@@ -170,7 +172,7 @@ export interface FilesOptions {
 }
 
 /** Without the conditions under which there is nothing to read. */
-interface Unconditional {
+export interface Unconditional {
   readonly ifNoneMatch?: undefined
   readonly ifModifiedSince?: undefined
 }
@@ -186,7 +188,7 @@ const pageSize = 1000
 
 /** Creates the methods over one domain; cheap. */
 export function createFiles(options: FilesOptions): Files {
-  const { api, storage, domain } = options
+  const { api, storage, reader, domain } = options
   const ref = (key: Key): { domain: string; key: Key } => ({ domain, key })
 
   async function locate(key: Key, { signal }: CallOptions = {}): Promise<LocatedFile> {
@@ -215,7 +217,7 @@ export function createFiles(options: FilesOptions): Files {
     const locate = (): Promise<Located> => api.locate(ref(key), { signal })
     const located = await locate()
     if (isNotModified(located, conditions)) return undefined
-    return await download({ storage, located, locate, start, end, verify, signal, conditions })
+    return await download({ reader, located, locate, start, end, verify, signal, conditions })
   }
 
   async function* list({

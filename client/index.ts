@@ -19,9 +19,12 @@
  * }
  * await files.close()
  * ```
+ *
+ * @module omgfiles/client
  */
 import type { Durability } from '../common/protocol/files.ts'
 import { createFiles, type Files } from './files.ts'
+import { createReader } from './reader.ts'
 import { createStorageClient } from './storage.ts'
 import { createTrackerApi, type TrackerApi } from './tracker-api/index.ts'
 
@@ -54,11 +57,13 @@ export function createClient({ trackers, token, budgetMs, ...options }: ClientOp
   // Without a limit: a put holds one connection while it waits for the next, and so may a get whose
   // reader puts.
   const storage = createStorageClient({ connectionsPerHost: Infinity })
+  const reader = createReader({ storage })
   const clientOf = (domain: string): Client => ({
-    ...createFiles({ ...options, domain, api, storage }),
+    ...createFiles({ ...options, domain, api, storage, reader }),
     domain: clientOf,
     api,
     async close() {
+      reader.close()
       await Promise.all([api.close(), storage.close()])
     },
   })
@@ -85,6 +90,7 @@ export type {
   PutOptions,
   PutResult,
   SignedGet,
+  Unconditional,
 } from './files.ts'
 export type { FileHeaders, ReproxyHeaders } from './headers.ts'
 export type { Range } from './replicas.ts'
@@ -101,6 +107,8 @@ export type {
   ListQuery,
   TrackerApi,
   TrackerApiOptions,
+  TrackerRequest,
+  TrashPage,
   UpkeepApi,
 } from './tracker-api/index.ts'
 export type { BatchApi } from './tracker-api/batch.ts'

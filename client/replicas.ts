@@ -2,10 +2,9 @@
  * Choosing the replica to read one content from. All replicas of a fid are equal bytes, so a read
  * that breaks off goes on from another one at the exact offset.
  */
-import type { Readable } from 'node:stream'
 import { CodedError } from '../common/errors.ts'
 import type { Located } from '../common/protocol/files.ts'
-import type { StorageClient } from './storage.ts'
+import type { OpenReplica, Reader } from './reader.ts'
 
 /** The bytes from `start` up to and without `end`. */
 export interface Range {
@@ -14,7 +13,7 @@ export interface Range {
 }
 
 export interface ReplicasOptions {
-  readonly storage: StorageClient
+  readonly reader: Reader
   readonly located: Located
   /** Asks the tracker again: replicas move, and signed URLs expire. */
   readonly locate: () => Promise<Located>
@@ -27,7 +26,7 @@ export interface Replicas {
    * the tracker is asked once more, and again only after bytes have come. Throws no_replica with all
    * causes, also when the key has another content by now.
    */
-  open(range: Range): Promise<Readable>
+  open(range: Range): Promise<OpenReplica>
   /** The replica that was opened last has given bytes. */
   gaveBytes(): void
   /** Why the replica that was opened last did not go on. */
@@ -37,7 +36,7 @@ export interface Replicas {
 }
 
 /** Begins with the replica that `located` names first; opens nothing yet. */
-export function createReplicas({ storage, located, locate, signal }: ReplicasOptions): Replicas {
+export function createReplicas({ reader, located, locate, signal }: ReplicasOptions): Replicas {
   let { urls } = located
   let next = 0
   let mayLocate = true
@@ -46,13 +45,16 @@ export function createReplicas({ storage, located, locate, signal }: ReplicasOpt
   const rejected = new Set<string>()
   const failures: unknown[] = []
 
-  async function openOne(url: string, { start, end }: Range): Promise<Readable> {
+  async function openOne(url: string, { start, end }: Range): Promise<OpenReplica> {
     const whole = start === 0 && end === located.size
     const part = whole ? {} : { offset: start, length: end - start }
-    const { size, body } = await storage.get(url, { ...part, signal })
-    if (size === located.size) return body
-    body.destroy()
-    throw new CodedError('size_mismatch', `a replica has ${size} bytes, not ${located.size}`)
+    const replica = await reader.open(url, { ...part, signal })
+    if (replica.size === located.size) return replica
+    replica.close()
+    throw new CodedError(
+      'size_mismatch',
+      `a replica has ${replica.size} bytes, not ${located.size}`,
+    )
   }
 
   return {

@@ -1,4 +1,8 @@
-/** Files as an Express route; also for connect, polka and whatever else hands on Node's own objects. */
+/**
+ * Files as an Express route; also for connect, polka and whatever else hands on Node's own objects.
+ *
+ * @module omgfiles/adapters/express
+ */
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { pipeline } from 'node:stream/promises'
 import { answerFile, type Served } from '../answer-file.ts'

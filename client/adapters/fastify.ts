@@ -1,6 +1,10 @@
-/** Files as a Fastify route. */
-import { Readable } from 'node:stream'
+/**
+ * Files as a Fastify route.
+ *
+ * @module omgfiles/adapters/fastify
+ */
 import type { FastifyReply, FastifyRequest, RouteGenericInterface } from 'fastify'
+import { Readable } from 'node:stream'
 import { answerFile, type Served } from '../answer-file.ts'
 import type { Key } from '../tracker-api/index.ts'
 

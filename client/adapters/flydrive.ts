@@ -1,4 +1,8 @@
-/** The store as a driver of FlyDrive, and with it of AdonisJS Drive. */
+/**
+ * The store as a driver of FlyDrive, and with it of AdonisJS Drive.
+ *
+ * @module omgfiles/adapters/flydrive
+ */
 import type { Readable } from 'node:stream'
 import { DriveDirectory, DriveFile } from 'flydrive'
 import type {
@@ -31,7 +35,8 @@ const pageSize = 1000
 /** Fields of a write that are kept as metadata. */
 const kept = ['cacheControl', 'contentDisposition', 'contentEncoding', 'contentLanguage'] as const
 
-type Store = Pick<
+/** What the driver needs of a client. */
+export type Store = Pick<
   Files,
   | 'put'
   | 'get'

@@ -1,4 +1,8 @@
-/** Files of a multipart form, streamed into the store by multer. */
+/**
+ * Files of a multipart form, streamed into the store by multer.
+ *
+ * @module omgfiles/adapters/multer
+ */
 import type { Request } from 'express'
 import type { StorageEngine } from 'multer'
 import { isCoded } from '../../common/errors.ts'

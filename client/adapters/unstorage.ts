@@ -1,4 +1,8 @@
-/** The store as a driver of unstorage, and with it of Nitro and Nuxt. */
+/**
+ * The store as a driver of unstorage, and with it of Nitro and Nuxt.
+ *
+ * @module omgfiles/adapters/unstorage
+ */
 import type { Driver } from 'unstorage'
 import { isCoded } from '../../common/errors.ts'
 import type { PutBody } from '../body.ts'

@@ -20,6 +20,8 @@
  *   onProgress: ({ sent, size }) => { bar.value = sent / size },
  * })
  * ```
+ *
+ * @module omgfiles/browser
  */
 import type { StoredUpload, UploadTicket } from '../ticket.ts'
 import { UploadError } from './error.ts'

@@ -24,8 +24,9 @@ export function addDevice(program: Command, cli: Cli): void {
     .alias('ls')
     .addOption(new Option('--all', 'dead ones too, which are shown anyway').hideHelp())
   list.action((options: HostOptions) =>
-    cli.run(list, options, async ({ api, signal, out, json }) => {
-      const devices = (await api.listDevices({ signal })).filter(onHost(options))
+    cli.run(list, options, async session => {
+      const { out, json } = session
+      const devices = await devicesOf(options, session)
       if (json) await out.json(devices)
       else await writeDevices(devices, out)
     }),
@@ -44,8 +45,9 @@ export function addDevice(program: Command, cli: Cli): void {
     'drain',
   ])
   summary.action((options: HostOptions & { readonly status: readonly DeviceStatus[] }) =>
-    cli.run(summary, options, async ({ api, signal, out, json }) => {
-      const devices = (await api.listDevices({ signal })).filter(onHost(options))
+    cli.run(summary, options, async session => {
+      const { out, json } = session
+      const devices = await devicesOf(options, session)
       const rows = summarize(devices.filter(({ status }) => options.status.includes(status)))
       if (json) await out.json(rows)
       else await writeSummary(rows, out)
@@ -117,10 +119,19 @@ const withHost = (command: Command): Command =>
     .option('--host <NAME>', 'only those of one host')
     .addOption(new Option('--hostname <NAME>', 'the same').hideHelp())
 
-const onHost =
-  ({ hostname, host = hostname }: HostOptions) =>
-  (device: DeviceInfo): boolean =>
-    host === undefined || device.host === host
+/** All devices, or those of one host. Throws host_not_found. */
+async function devicesOf(
+  { hostname, host = hostname }: HostOptions,
+  { api, signal }: Session,
+): Promise<DeviceInfo[]> {
+  const devices = await api.listDevices({ signal })
+  if (host === undefined) return devices
+  const found = devices.filter(device => device.host === host)
+  if (found.length > 0) return found
+  const hosts = await api.listHosts({ signal })
+  if (hosts.some(({ name }) => name === host)) return []
+  throw new CodedError('host_not_found', `no host ${JSON.stringify(host)}`)
+}
 
 function statusList(text: string): DeviceStatus[] {
   return text.split(',').map(word => {

@@ -50,7 +50,7 @@ export async function checkTrackers(session: Session): Promise<TrackerFacts> {
 
 async function checkTracker(
   tracker: string,
-  { signal, createApi }: Session,
+  { signal, askOne }: Session,
 ): Promise<{ findings: Finding[]; clockSeconds?: number | undefined; version?: string }> {
   const health = await askHttp(new URL('/health', tracker).href, { signal }).catch(
     (err: unknown) => {
@@ -77,28 +77,28 @@ async function checkTracker(
       ),
     )
   }
-  const api = createApi(tracker)
   try {
-    const { version } = await api.status({ signal })
-    findings.push(ok(tracker, `answers, version ${version}, and takes the token`))
-    let fastest = Infinity
-    let now = ''
-    for (let tries = 0; tries < databaseTries; tries++) {
-      const startedAt = performance.now()
-      now = (await api.fsckStatus({ signal })).now
-      fastest = Math.min(fastest, performance.now() - startedAt)
-    }
-    findings.push(judgeDatabase(tracker, fastest))
-    const database = (Date.parse(now) - Date.now()) / 1000 - (clockSeconds ?? 0)
-    findings.push(judgeClock('database', database, tracker))
+    const version = await askOne(tracker, async api => {
+      const status = await api.status({ signal })
+      findings.push(ok(tracker, `answers, version ${status.version}, and takes the token`))
+      let fastest = Infinity
+      let now = ''
+      for (let tries = 0; tries < databaseTries; tries++) {
+        const startedAt = performance.now()
+        now = (await api.fsckStatus({ signal })).now
+        fastest = Math.min(fastest, performance.now() - startedAt)
+      }
+      findings.push(judgeDatabase(tracker, fastest))
+      const database = (Date.parse(now) - Date.now()) / 1000 - (clockSeconds ?? 0)
+      findings.push(judgeClock('database', database, tracker))
+      return status.version
+    })
     return { findings, clockSeconds, version }
   } catch (err) {
     signal.throwIfAborted()
     const advice = 'the log of that tracker says more; a token comes from --token-file or OMG_TOKEN'
     findings.push(problem(tracker, outcomeOf(err).text ?? '', advice))
     return { findings, clockSeconds }
-  } finally {
-    await api.close()
   }
 }
 

@@ -50,20 +50,29 @@ export function addLogin(program: Command, cli: Cli): void {
     )
   })
 
-  const use = group.command('use').description('use it from now on').argument('<PROFILE>')
-  use.action(async (name: string) => {
+  const use = withJson(
+    group.command('use').description('use it from now on').argument('<PROFILE>'),
+    '{ profile }',
+  ).option('--json', 'print JSON')
+  use.action(async (name: string, { json }: { readonly json?: boolean }) => {
+    const out = cli.output(use)
     const saved = await readProfiles(env)
     mustHave(saved.profiles, name)
     await writeProfiles(env, { ...saved, current: name })
-    await cli.output(use).write(`${name}  in use\n`)
+    if (json) await out.json({ profile: name })
+    else await out.write(`${name}  in use\n`)
   })
 
-  const remove = group
-    .command('delete')
-    .alias('rm')
-    .description('forget it and its token, which goes on working')
-    .argument('<PROFILE>')
-  remove.action(async (name: string) => {
+  const remove = withJson(
+    group
+      .command('delete')
+      .alias('rm')
+      .description('forget it and its token, which goes on working')
+      .argument('<PROFILE>'),
+    '{ profile }',
+  ).option('--json', 'print JSON')
+  remove.action(async (name: string, { json }: { readonly json?: boolean }) => {
+    const out = cli.output(remove)
     const { current, profiles } = await readProfiles(env)
     mustHave(profiles, name)
     const { [name]: _, ...others } = profiles
@@ -71,7 +80,8 @@ export function addLogin(program: Command, cli: Cli): void {
       ...(current !== undefined && current !== name && { current }),
       profiles: others,
     })
-    await cli.output(remove).write(`${name}  deleted\n`)
+    if (json) await out.json({ profile: name })
+    else await out.write(`${name}  deleted\n`)
   })
 }
 
@@ -89,19 +99,14 @@ function trackersOf({ trackers }: ConnectionOptions, env: NodeJS.ProcessEnv): st
 async function logIn(
   name: string,
   options: ConnectionOptions,
-  { host, createApi, signal, out, json, trackers }: Session,
+  { host, askOne, signal, out, json, trackers }: Session,
 ): Promise<void> {
   if (!isProfileName(name)) {
     throw new UsageError('a profile is named with letters, digits, ".", "-" and "_"')
   }
   const token = await readToken(options, { host, signal })
   for (const tracker of trackers) {
-    const api = createApi(tracker, token)
-    try {
-      await api.targets({ signal }) // any token that works may ask this
-    } finally {
-      await api.close()
-    }
+    await askOne(tracker, api => api.targets({ signal }), token) // any token that works may ask this
   }
   const { profiles } = await readProfiles(host.env)
   const path = await writeProfiles(host.env, {

@@ -28,6 +28,7 @@ import { addSetting } from './setting.ts'
 import { addStat } from './stat.ts'
 import { addStatus } from './status.ts'
 import { addToken } from './token.ts'
+import { addConsole } from './console.ts'
 import { addDebug } from './debug.ts'
 import { addDoctor } from './doctor.ts'
 import { addFids } from './fids.ts'
@@ -114,6 +115,7 @@ function createProgram(host: Host): Command {
     addLocate,
     addFids,
     addDebug,
+    addConsole,
     addAudit,
   ]) {
     add(program, cli)

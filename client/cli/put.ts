@@ -9,7 +9,17 @@ import { CommandFailure, ToldFailure, UsageError } from './failure.ts'
 import type { Meter } from './progress.ts'
 import type { Session } from './session.ts'
 import { plural } from './text.ts'
-import { hasContent, listBelow, pair, walk, type LocalFile, type RemoteFile } from './tree.ts'
+import {
+  createSkips,
+  hasContent,
+  listBelow,
+  measure,
+  pair,
+  walk,
+  type LocalFile,
+  type OnSkip,
+  type RemoteFile,
+} from './tree.ts'
 import { putAll, withUploadOptions, type Upload, type UploadOptions } from './upload-files.ts'
 
 interface Options extends UploadOptions {
@@ -99,17 +109,8 @@ async function putTrees(
   const { out, signal, client } = session
   const trees: Tree[] = []
   for (const source of sources) trees.push(await treeOf(source, key))
-  let skipped = false
-  const onSkip = (path: string, why: string): void => {
-    skipped = true
-    out.note(`${path} is left out: ${why}`)
-  }
-  let count = 0
-  let total = 0
-  for await (const { size } of uploadsOf(trees, { onSkip, signal })) {
-    count++
-    total += size ?? 0
-  }
+  const skips = createSkips(out)
+  const { count, total } = await measure(uploadsOf(trees, { onSkip: skips.onSkip, signal }))
   const files = client(domain)
   const todo = (meter: Meter): AsyncIterable<Upload> =>
     uploadsOf(trees, {
@@ -124,7 +125,7 @@ async function putTrees(
       }),
     })
   await putAll(todo, { domain, options, session, label: plural(count, 'file'), total })
-  if (skipped) throw new ToldFailure(1)
+  if (skips.any) throw new ToldFailure(1)
 }
 
 async function treeOf(source: string, target: string): Promise<Tree> {
@@ -145,7 +146,7 @@ async function* uploadsOf(
     signal,
     changed,
   }: {
-    onSkip: (path: string, why: string) => void
+    onSkip: OnSkip
     signal: AbortSignal
     /** Picks the files that need to be put. */
     changed?: (tree: Tree, local: AsyncIterable<LocalFile>) => AsyncIterable<LocalFile>

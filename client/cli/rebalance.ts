@@ -59,7 +59,7 @@ export function addRebalance(program: Command, cli: Cli): void {
         devids.length === 0 ? 'none' : devids.map(devid => `dev${devid}`).join(' ')
       const amounts = found.amounts.map(
         ({ devid, files, bytes }) =>
-          `would leave   dev${devid}: ${files} files, ${formatBytes(bytes)}\n`,
+          `would leave   dev${devid}: ${plural(files, 'file')}, ${formatBytes(bytes)}\n`,
       )
       await out.write(
         `policy        ${printable(text)}\nfrom          ${devices(found.sources)}\nto            ${devices(found.destinations)}\n${amounts.join('')}`,

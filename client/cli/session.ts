@@ -12,7 +12,7 @@ export type { ConnectionOptions } from './connection.ts'
 /** The streams and the environment of this process. */
 export type Host = Pick<NodeJS.Process, 'env' | 'stdin' | 'stdout' | 'stderr'>
 
-/** Arguments are looked at before `api` and `client` are: those throw unauthorized without a token. */
+/** Arguments are looked at before trackers are asked, which throws unauthorized without a token. */
 export interface Session {
   readonly api: TrackerApi
   /** The files of a domain. */
@@ -21,8 +21,12 @@ export interface Session {
   readonly signal: AbortSignal
   readonly trackers: readonly string[]
   readonly token: string | undefined
-  /** One tracker by itself, asked with the session's token or another; to be closed by the caller. */
-  readonly createApi: (tracker: string, token?: string) => TrackerApi
+  /** Asks one tracker by itself, with the session's token or another. Rejects with what `work` does. */
+  readonly askOne: <T>(
+    tracker: string,
+    work: (api: TrackerApi) => Promise<T>,
+    token?: string,
+  ) => Promise<T>
   readonly out: Output
   /** Results are to be written as JSON. */
   readonly json: boolean
@@ -74,8 +78,14 @@ export async function withSession(
       signal: abort.signal,
       trackers,
       token,
-      createApi: (tracker, other) =>
-        createTrackerApi({ trackers: [tracker], token: other ?? needToken(), budgetMs }),
+      async askOne(tracker, ask, other = needToken()) {
+        const api = createTrackerApi({ trackers: [tracker], token: other, budgetMs })
+        try {
+          return await ask(api)
+        } finally {
+          await api.close()
+        }
+      },
       out,
       json: options.json ?? false,
       host,

@@ -1,10 +1,11 @@
 /** `omg stats`: how many files there are, where, and of which kind. */
 import type { Command } from 'commander'
 import type { FileInfo } from '../../common/protocol/files.ts'
-import type { ClusterStatus } from '../../common/protocol/status.ts'
+import type { QueueList } from '../../common/protocol/upkeep.ts'
 import type { Cli } from './command.ts'
 import { pagesOfFids } from './fids.ts'
 import type { Output } from './output.ts'
+import { describeQueues } from './queue.ts'
 import type { ConnectionOptions } from './session.ts'
 import { formatBytes, formatTable, type Column } from './text.ts'
 
@@ -30,7 +31,7 @@ export interface Stats {
     readonly host: string
     readonly status: string
   } & Sum)[]
-  readonly queues: ClusterStatus['queues']
+  readonly queues: QueueList
 }
 
 /** Adds the command. */
@@ -39,13 +40,13 @@ export function addStats(program: Command, cli: Cli): void {
     program,
     'stats',
     'count files by domain, class, copies and device; reads all rows, which takes long where there are many',
-    '{ highestFid, classes, devices, queues }',
+    '{ highestFid, classes, devices, queues: QueueList }',
   )
   command.action((options: ConnectionOptions) =>
     cli.run(command, options, async ({ api, signal, out, json }) => {
-      const [devices, { queues }] = await Promise.all([
+      const [devices, queues] = await Promise.all([
         api.listDevices({ signal }),
-        api.status({ signal }),
+        api.listQueues({ signal }),
       ])
       const stats: Stats = {
         highestFid: 0,
@@ -126,14 +127,7 @@ async function write({ highestFid, classes, devices, queues }: Stats, out: Outpu
         formatBytes(bytes),
       ]),
     ),
-    formatTable(
-      [left('QUEUE'), right('WAITING'), right('DUE')],
-      Object.entries(queues).map(([name, { waiting, due }]) => [
-        name,
-        String(waiting),
-        String(due),
-      ]),
-    ),
+    describeQueues(queues),
     `highest fid: ${highestFid}\n`,
   ]
   await out.write(tables.join('\n'))

@@ -15,58 +15,56 @@ export function addStatus(program: Command, cli: Cli): void {
     .online(
       program,
       'status',
-      'show hosts, devices and queues; exit 1 if something is down',
+      'show trackers, hosts, devices and queues; exit 1 if something is down',
       'the ClusterStatus',
     )
     .alias('check')
   command.action((options: ConnectionOptions) =>
     cli.run(command, options, async session => {
-      const { answers, failures } = await askAll(session)
-      const [status] = answers
+      const { out, json, host } = session
+      const answers = await askAll(session)
+      const failures = answers.filter(({ status }) => !status).map(({ failure }) => failure)
+      const status = answers.find(answer => answer.status)?.status
       if (!status) throw failures[0]
-      if (session.json) await session.out.json(status)
-      else await session.out.write(describeStatus(status, session.host.stdout))
-      for (const failure of failures) session.out.note(outcomeOf(failure).text ?? '')
+      if (json) await out.json(status)
+      else {
+        const trackers = describeTrackers(answers, host.stdout)
+        await out.write(`${describeStatus(status, host.stdout)}\n${trackers}`)
+      }
+      for (const failure of failures) out.note(outcomeOf(failure).text ?? '')
       const healthy = [...status.hosts, ...status.devices].every(isWell)
       if (failures.length > 0 || !healthy) throw new ToldFailure(1)
     }),
   )
 }
 
+/** What a tracker said of the cluster, or why it said nothing. */
+interface TrackerAnswer {
+  readonly url: string
+  readonly status?: ClusterStatus
+  readonly failure?: unknown
+}
+
 /** Asks every tracker that was named by itself, since each of them should answer. */
-async function askAll({
-  trackers,
-  createApi,
-  signal,
-}: Session): Promise<{ answers: ClusterStatus[]; failures: unknown[] }> {
-  const answers: ClusterStatus[] = []
-  const failures: unknown[] = []
-  await Promise.all(
+function askAll({ trackers, askOne, signal }: Session): Promise<TrackerAnswer[]> {
+  return Promise.all(
     trackers.map(async url => {
-      const api = createApi(url)
       try {
-        answers.push(await api.status({ signal }))
-      } catch (err) {
+        return { url, status: await askOne(url, api => api.status({ signal })) }
+      } catch (failure) {
         signal.throwIfAborted()
-        failures.push(err)
-      } finally {
-        await api.close()
+        return { url, failure }
       }
     }),
   )
-  return { answers, failures }
 }
 
 // Dead ones are gone for good: nothing is wrong with their being away.
 const isWell = ({ status, observed }: HostInfo | DeviceInfo): boolean =>
   status === 'dead' || (status !== 'down' && observed !== 'unreachable')
 
-/** Tables of hosts, devices and queues, as wide as the terminal at most. */
-export function describeStatus(
-  { version, hosts, devices, files, openUploads, queues, healing }: ClusterStatus,
-  stdout: NodeJS.WriteStream,
-): string {
-  const width = stdout.columns || 80
+/** A cell for a state, in the colour of how good it is. */
+function stateCell(stdout: NodeJS.WriteStream): (state: string) => Cell {
   const { red, green, yellow, plain } = painter(stdout)
   const paints: Readonly<Record<string, (text: string) => string>> = {
     alive: green,
@@ -79,7 +77,31 @@ export function describeStatus(
     readable: yellow,
     unknown: yellow,
   }
-  const word = (text: string): Cell => ({ text, paint: paints[text] ?? plain })
+  return text => ({ text, paint: paints[text] ?? plain })
+}
+
+/** A table of the trackers that were asked. */
+function describeTrackers(answers: readonly TrackerAnswer[], stdout: NodeJS.WriteStream): string {
+  const word = stateCell(stdout)
+  return formatTable(
+    [{ title: 'TRACKER', shrink: true }, { title: 'VERSION' }, { title: 'SEEN' }],
+    answers.map(({ url, status }) => [
+      url,
+      status?.version ?? '-',
+      word(status ? 'reachable' : 'unreachable'),
+    ]),
+    stdout.columns,
+  )
+}
+
+/** Tables of hosts, devices and queues, as wide as the terminal at most. */
+export function describeStatus(
+  { version, hosts, devices, files, openUploads, queues, healing }: ClusterStatus,
+  stdout: NodeJS.WriteStream,
+): string {
+  const width = stdout.columns || 80
+  const { red, plain } = painter(stdout)
+  const word = stateCell(stdout)
 
   const head = `omgfiles ${version}: ${[
     plural(hosts.length, 'host'),
@@ -87,6 +109,14 @@ export function describeStatus(
     `about ${plural(files, 'file')}`,
     plural(openUploads, 'open upload'),
   ].join(', ')}\n`
+  const room = (space: Space): Cell[] => [
+    sizeText(space.usedBytes),
+    sizeText(space.totalBytes),
+    {
+      text: fillText(space),
+      paint: (space.usedBytes ?? 0) > 0.9 * (space.totalBytes ?? Infinity) ? red : plain,
+    },
+  ]
   const hostTable = formatTable(
     [
       { title: 'HOST', shrink: true },
@@ -112,18 +142,16 @@ export function describeStatus(
       { title: 'SIZE', right: true },
       { title: 'FILL' },
     ],
-    devices.map(device => [
-      `dev${device.devid}`,
-      device.host,
-      word(device.status),
-      word(device.observed),
-      sizeText(device.usedBytes),
-      sizeText(device.totalBytes),
-      {
-        text: fillText(device),
-        paint: (device.usedBytes ?? 0) > 0.9 * (device.totalBytes ?? Infinity) ? red : plain,
-      },
-    ]),
+    [
+      ...devices.map(device => [
+        `dev${device.devid}`,
+        device.host,
+        word(device.status),
+        word(device.observed),
+        ...room(device),
+      ]),
+      ['total', '', '', '', ...room(totalOf(devices))],
+    ],
     width,
   )
   const queueTable = formatTable(
@@ -168,9 +196,19 @@ function healingLine({ lost, waiting, files, secondsToSafe }: ClusterStatus['hea
   return parts.length > 0 ? `${parts.join('; ')}\n` : ''
 }
 
+type Space = Pick<DeviceInfo, 'usedBytes' | 'totalBytes'>
+
+/** Of the devices that have reported and are not gone for good. */
+function totalOf(devices: readonly DeviceInfo[]): Space {
+  const here = devices.filter(({ status }) => status !== 'dead')
+  const sum = (pick: (device: DeviceInfo) => number | null): number =>
+    here.reduce((total, device) => total + (pick(device) ?? 0), 0)
+  return { usedBytes: sum(one => one.usedBytes), totalBytes: sum(one => one.totalBytes) }
+}
+
 const sizeText = (bytes: number | null): string => (bytes === null ? '-' : formatBytes(bytes))
 
-function fillText({ usedBytes, totalBytes }: DeviceInfo): string {
+function fillText({ usedBytes, totalBytes }: Space): string {
   if (usedBytes === null || !totalBytes) return '-'
   const share = Math.min(usedBytes / totalBytes, 1)
   const filled = Math.round(share * 10)

@@ -11,12 +11,15 @@ import { changedFiles, uploadOf } from './put.ts'
 import type { Session } from './session.ts'
 import { plural, printable, printableKey } from './text.ts'
 import {
+  createSkips,
   hasContent,
   listBelow,
+  measure,
   pair,
   pathFor,
   walk,
   type LocalFile,
+  type OnSkip,
   type RemoteFile,
 } from './tree.ts'
 import { putAll, withUploadOptions, type Upload, type UploadOptions } from './upload-files.ts'
@@ -79,7 +82,7 @@ function bothSides(
     session: { client, signal },
     onSkip,
   }: Pick<Work, 'session'> & {
-    onSkip: (path: string, why: string) => void
+    onSkip: OnSkip
   },
 ): AsyncGenerator<Pair> {
   return pair(walk(folder, { onSkip, signal }), listBelow(client(domain), { prefix, signal }))
@@ -89,17 +92,8 @@ async function syncUp(folder: string, target: Address, { options, session }: Wor
   const { out, json, signal, api } = session
   const { domain, key: prefix } = target
   if (!(await stat(folder)).isDirectory()) throw new CommandFailure(`${folder}: is no folder`)
-  let skipped = false
-  const onSkip = (path: string, why: string): void => {
-    skipped = true
-    out.note(`${path} is left out: ${why}`)
-  }
-  let count = 0
-  let total = 0
-  for await (const file of walk(folder, { onSkip, signal })) {
-    count++
-    total += file.size
-  }
+  const skips = createSkips(out)
+  const { count, total } = await measure(walk(folder, { onSkip: skips.onSkip, signal }))
   const tell = (what: string, key: string): Promise<void> =>
     out.step(json ? JSON.stringify({ [what]: key }) : `${what} ${printable(domain)}:${key}`)
 
@@ -114,7 +108,7 @@ async function syncUp(folder: string, target: Address, { options, session }: Wor
   await putAll(changed, { domain, options, session, label: plural(count, 'file'), total })
 
   // What is new is there before anything goes.
-  if (options.delete && skipped) out.note('nothing is deleted, since something was left out')
+  if (options.delete && skips.any) out.note('nothing is deleted, since something was left out')
   else if (options.delete) {
     for await (const { left, right } of bothSides(folder, target, { session, onSkip() {} })) {
       if (left || !right) continue
@@ -126,7 +120,7 @@ async function syncUp(folder: string, target: Address, { options, session }: Wor
       }
     }
   }
-  if (skipped) throw new ToldFailure(1)
+  if (skips.any) throw new ToldFailure(1)
 }
 
 const ignoreAbsent = (err: unknown): void => {

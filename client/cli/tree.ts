@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import type { FileEntry } from '../entries.ts'
 import type { Client } from '../index.ts'
+import type { Output } from './output.ts'
 
 /** A regular file below a folder. */
 export interface LocalFile {
@@ -22,6 +23,36 @@ export interface RemoteFile {
   readonly name: string
 }
 
+/** Told of what is left out, and why. */
+export type OnSkip = (path: string, why: string) => void
+
+/** Tells the user of what is left out, and keeps in mind that there was something. */
+export function createSkips(out: Output): { readonly onSkip: OnSkip; readonly any: boolean } {
+  let any = false
+  return {
+    onSkip(path, why) {
+      any = true
+      out.note(`${path} is left out: ${why}`)
+    },
+    get any() {
+      return any
+    },
+  }
+}
+
+/** How many files there are and how large they are together. */
+export async function measure(
+  files: AsyncIterable<{ readonly size: number | undefined }>,
+): Promise<{ count: number; total: number }> {
+  let count = 0
+  let total = 0
+  for await (const { size = 0 } of files) {
+    count++
+    total += size
+  }
+  return { count, total }
+}
+
 /** What downloads are called until they are complete: left out where folders are put. */
 export const isPart = (name: string): boolean => /^\.omg-.*\.part$/.test(name)
 
@@ -32,7 +63,7 @@ export const isPart = (name: string): boolean => /^\.omg-.*\.part$/.test(name)
  */
 export async function* walk(
   folder: string,
-  { onSkip, signal }: { onSkip: (path: string, why: string) => void; signal: AbortSignal },
+  { onSkip, signal }: { onSkip: OnSkip; signal: AbortSignal },
 ): AsyncGenerator<LocalFile> {
   async function* below(path: string, prefix: string): AsyncGenerator<LocalFile> {
     signal.throwIfAborted()

@@ -10,15 +10,14 @@ import { createTrackerPool, type TrackerPool, type TrackerPoolOptions } from './
 import { createUpkeepApi, type UpkeepApi } from './upkeep.ts'
 
 export type { AdminApi, FileApi, UpkeepApi }
-export type { CallOptions, ClassRef, FileRef, Key, ListQuery } from './names.ts'
-
-export type TrackerApiOptions = TrackerPoolOptions
+export type { CallOptions, ClassRef, FileRef, Key, ListQuery, TrashPage } from './names.ts'
+export type { TrackerPoolOptions as TrackerApiOptions, TrackerRequest } from './pool.ts'
 
 export interface TrackerApi
   extends Pick<TrackerPool, 'request' | 'close'>, FileApi, BatchApi, AdminApi, UpkeepApi {}
 
 /** Creates the API over these trackers; opens no connection yet. Throws bad_args. */
-export function createTrackerApi(options: TrackerApiOptions): TrackerApi {
+export function createTrackerApi(options: TrackerPoolOptions): TrackerApi {
   const pool = createTrackerPool(options)
   return {
     request: pool.request,

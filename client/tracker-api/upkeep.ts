@@ -11,11 +11,14 @@ import type {
   FsckLogQuery,
   FsckStatus,
   NewScrub,
+  QueueList,
   RebalanceStatus,
   RebalanceTest,
   Replicated,
   ResetFsck,
   ScrubInfo,
+  StuckList,
+  StuckQuery,
   SweepList,
 } from '../../common/protocol/upkeep.ts'
 import { domainPath, keyQuery, segment, type CallOptions, type FileRef } from './names.ts'
@@ -45,6 +48,10 @@ export interface UpkeepApi {
   /** Throws unknown_key. */
   debugFile(file: FileRef, options?: CallOptions): Promise<FileTraces>
   replicateNow(options?: CallOptions): Promise<Replicated>
+  /** How deep and how old the queues are; reads all of them. */
+  listQueues(options?: CallOptions): Promise<QueueList>
+  /** What was given up in one queue, by fid. */
+  listStuck(query: StuckQuery, options?: CallOptions): Promise<StuckList>
   /** Devices that are to be emptied, and how far that is. */
   listDrains(options?: CallOptions): Promise<DrainList>
   /** Throws no_device, or invalid_state for one that is not in service. */
@@ -124,6 +131,9 @@ export function createUpkeepApi({ request }: TrackerPool): UpkeepApi {
       }
       return request('GET', '/v1/audit', { query, ...options })
     },
+    listQueues: options => request('GET', '/v1/queues', options),
+    listStuck: ({ queue, ...query }, options) =>
+      request('GET', '/v1/queues/stuck', { query: { queue, ...page(query) }, ...options }),
     replicateNow: options => request('POST', '/v1/replicate-now', { idempotent: true, ...options }),
     refresh: options =>
       request('POST', '/v1/refresh', { idempotent: true, extraMs: 10_000, ...options }),

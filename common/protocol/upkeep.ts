@@ -150,6 +150,51 @@ export const Replicated = Type.Object({
 })
 export type Replicated = Type.Static<typeof Replicated>
 
+const QueueName = Type.Union([
+  Type.Literal('replicate'),
+  Type.Literal('delete'),
+  Type.Literal('fsck'),
+  Type.Literal('rebalance'),
+])
+
+/** The work that waits. */
+export const QueueList = Type.Array(
+  Type.Object({
+    queue: QueueName,
+    waiting: Type.Integer(),
+    new: Type.Integer({ description: 'of them, due and not tried yet' }),
+    overdue: Type.Integer({ description: 'due and tried before' }),
+    deferred: Type.Integer({ description: 'due later' }),
+    stuck: Type.Integer({ description: 'given up: they wait for a person' }),
+    ages: Type.Object(
+      {
+        underMinute: Type.Integer(),
+        underHour: Type.Integer({ description: 'a minute and more' }),
+        underDay: Type.Integer({ description: 'an hour and more' }),
+        older: Type.Integer(),
+      },
+      { description: 'all that wait, by the time since they were queued' },
+    ),
+    oldestAt: Type.Optional(Type.String({ description: 'ISO 8601' })),
+    lastError: Type.Optional(Type.String()),
+  }),
+)
+export type QueueList = Type.Static<typeof QueueList>
+
+export const StuckQuery = Type.Object({ queue: QueueName, ...FidQuery.properties })
+export type StuckQuery = Type.Static<typeof StuckQuery>
+
+/** What was given up. The last fid goes into `after` for the next page. */
+export const StuckList = Type.Array(
+  Type.Object({
+    fid: Type.Integer(),
+    attempts: Type.Integer(),
+    queuedAt: Type.String({ description: 'ISO 8601' }),
+    lastError: Type.Optional(Type.String()),
+  }),
+)
+export type StuckList = Type.Static<typeof StuckList>
+
 /** Devices that are to be emptied. */
 export const DrainList = Type.Array(
   Type.Object({

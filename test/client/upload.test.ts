@@ -234,6 +234,11 @@ void t.test('a source that fails, or is not what was said of it, changes nothing
   await t.rejects(client.put('a', Readable.from(['abc']), { size: 2 }), wrongSize)
   await t.rejects(client.put('a', Readable.from(['abc']), { size: 4 }), wrongSize)
   await t.rejects(client.put('a', 'abc', { size: 4 }), wrongSize)
+  for (const size of [Number.NaN, -1, 1.5]) {
+    const stream = Readable.from(['abc'])
+    await t.rejects(client.put('a', stream, { size }), { code: 'bad_args' }, `size ${size}`)
+    t.ok(stream.destroyed)
+  }
   const wrongDigest = { code: 'checksum_mismatch' }
   await t.rejects(client.put('a', 'abc', { sha256: right }), wrongDigest)
   await t.rejects(client.put('a', Readable.from(['abc']), { sha256: right }), wrongDigest)

@@ -47,6 +47,7 @@ import { createToken, deleteToken, listTokens } from '../commands/tokens.ts'
 import { callerOf, requireAccess } from './auth.ts'
 import { careRoutes } from './care.ts'
 import { debugRoutes } from './debug.ts'
+import { queueRoutes } from './queues.ts'
 import { fsckRoutes } from './fsck.ts'
 import { classToJson, deviceToJson, domainToJson, hostToJson, tokenToJson } from './json.ts'
 import { rebalanceRoutes } from './rebalance.ts'
@@ -73,6 +74,7 @@ export const configurationRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
   await app.register(fsckRoutes, { ctx })
   await app.register(rebalanceRoutes, { ctx })
   await app.register(debugRoutes, { ctx })
+  await app.register(queueRoutes, { ctx })
   await app.register(careRoutes, { ctx })
 }
 

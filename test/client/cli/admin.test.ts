@@ -151,6 +151,11 @@ t.test('devices are shown of one host and by status, also as mogadm spells it', 
   const [one] = await json<DeviceInfo[]>(['device', 'list', '--host', 'node1'])
   t.same(new Set(one?.map(({ host }) => host)), new Set(['node1']))
   t.same(await json(['device', 'list', '--all', '--hostname=node1']), [one])
+  for (const verb of ['list', 'summary']) {
+    const { status, stderr } = await run(['device', verb, '--host', 'node11'])
+    t.equal(status, 3, verb)
+    t.match(stderr, /^omg device \w+: host_not_found: no host "node11". Did you mean node1\? /)
+  }
   t.match((await json(['device', 'summary', '--hostname', 'node2']))[0], [{ host: 'node2' }])
   t.same(await json(['device', 'summary', '--status=dead,readonly', '--host', 'node3']), [[]])
   t.equal((await run(['device', 'summary', '--status', 'asleep'])).status, 2)
@@ -248,7 +253,9 @@ t.test(
     t.same([well.status, well.stderr], [0, ''])
     t.match(well.stdout, /^node1 +127\.0\.0\.1:\d+ +alive +reachable$/m)
     t.match(well.stdout, /^dev1 +node1 +alive +writeable .*\d%$/m)
+    t.match(well.stdout, /^total +[\d.]+ [kMGT]B +[\d.]+ [kMGT]B .*\d%$/m)
     t.match(well.stdout, /^replicate +\d+ +\d+ /m)
+    t.match(well.stdout, /^http:\/\/127\.0\.0\.1:\d+ +\d+\.\d+\.\d+ +reachable$/m)
     t.notOk(well.stdout.includes('\u001b'))
     for (const line of well.stdout.split('\n')) t.ok(line.length <= 80, line)
 
@@ -256,6 +263,7 @@ t.test(
     t.equal(partly.status, 1)
     t.match(partly.stderr, /^omg status: tracker_unreachable: 127\.0\.0\.1:1/)
     t.match(partly.stdout, /^node1 /m)
+    t.match(partly.stdout, /^http:\/\/127\.0\.0\.1:1 +- +unreachable$/m)
 
     process.kill(system.pids['storage-node3'] ?? 0, 'SIGKILL')
     await until('status tells of the dead node', async () => {

@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
@@ -6,7 +7,7 @@ import { text } from 'node:stream/consumers'
 import t from 'tap'
 import type { Committed, FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
-import { runOmg, startOmg, startSystem, until } from './omg.ts'
+import { program, runOmg, startOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)
 const { cwd, env, run, json } = system
@@ -165,6 +166,33 @@ t.test(
     t.same(readdirSync(cwd), before)
   },
 )
+
+t.test('a disk that is full is told on one line, and leaves nothing behind', async t => {
+  write('big', randomBytes(1_000_000))
+  t.equal((await run(['put', 'big', 'photos:full/big'])).status, 0)
+  mkdirSync(join(cwd, 'full'))
+  // A limit on the size of files, in blocks of 1 KiB, stands for a disk that has so much room.
+  const cases: [string, RegExp][] = [
+    ['ulimit -f 100; omg get photos:full/big full', /^omg get: file too large\n$/],
+    ['ulimit -f 100; omg get -r photos:full/ full', /^omg get: .*file too large\n$/],
+    ['omg cat photos:full/big > /dev/full', /^omg cat: no space left on device\n$/],
+    ['omg get photos:full/big - > /dev/full', /^omg get: no space left on device\n$/],
+    ['omg ls photos: > /dev/full', /^omg ls: no space left on device\n$/],
+  ]
+  for (const [script, message] of cases) {
+    if (script.includes('/dev/full') && !existsSync('/dev/full')) continue
+    const omg = `omg() { "${process.execPath}" "${program}" "$@"; }`
+    const child = spawn('bash', ['-c', `${omg}; ${script}`], {
+      cwd,
+      env: { PATH: process.env['PATH'], ...env },
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+    const ended = once(child, 'exit')
+    t.match(await text(child.stderr), message, script)
+    t.same(await ended, [1, null], script)
+  }
+  t.same(readdirSync(join(cwd, 'full')), [])
+})
 
 t.test('ls shows one level like folders, or all of it', async t => {
   for (const key of ['a', 'b/c', 'b/d/e', 'f']) await store(`ls/${key}`, 'x')

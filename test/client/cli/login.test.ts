@@ -68,7 +68,10 @@ t.test('of several profiles one is used, or the one that is named', async t => {
   t.equal(await asked(['--profile', 'one'], { OMG_TOKEN: 'other' }), '[["Bearer token1"],[]]')
   // A token goes to the trackers it was saved for and to no others.
   t.equal(await asked(['--trackers', one.url]), '[[],[]]')
-  await runOmg(['profile', 'use', 'one'], { env })
+  t.equal(
+    (await runOmg(['profile', 'use', 'one', '--json'], { env })).stdout,
+    '{"profile":"one"}\n',
+  )
   t.equal(await asked([]), '[["Bearer token1"],[]]')
   t.equal((await runOmg(['profile', 'rm', 'one'], { env })).status, 0)
   t.notMatch(readFileSync(env.OMG_CONFIG, 'utf8'), 'token1')

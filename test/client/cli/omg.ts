@@ -76,6 +76,8 @@ export interface System {
   /** Folder with all the system's files. */
   readonly data: string
   readonly http: string
+  /** HOST:PORT of the line protocol. */
+  readonly wire: string
   readonly storage: readonly string[]
   readonly reproxy: string
   readonly token: string
@@ -107,9 +109,12 @@ export async function startSystem(t: Pick<Test, 'teardown'>): Promise<System> {
       throw new Error(`omg up ended with status ${status}`)
     }),
   ])
-  const ready = JSON.parse(line) as Pick<System, 'http' | 'storage' | 'reproxy' | 'token' | 'pids'>
+  const ready = JSON.parse(line) as Pick<
+    System,
+    'http' | 'wire' | 'storage' | 'reproxy' | 'token' | 'pids'
+  >
   const cwd = await mkdtemp(join(folder, 'work-'))
-  const env = { OMG_TRACKERS: ready.http, OMG_TOKEN: ready.token }
+  const env = { OMG_TRACKERS: ready.http, OMG_WIRE: ready.wire, OMG_TOKEN: ready.token }
   const before = process.cwd()
   process.chdir(cwd)
   t.teardown(() => process.chdir(before))

@@ -6,9 +6,11 @@ import t from 'tap'
 import Type, { type TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 import { jsonShapes } from '../../../client/cli/json-shapes.ts'
+import { describeQueues } from '../../../client/cli/queue.ts'
 import type { FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
-import type { FsckStatus, RebalanceStatus } from '../../../common/protocol/upkeep.ts'
+import type { FsckStatus, QueueList, RebalanceStatus } from '../../../common/protocol/upkeep.ts'
+import { startPeer } from '../peer.ts'
 import { startOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)
@@ -47,7 +49,9 @@ t.test('what is printed with --json has the shape that help tells', async t => {
     [['set', 'photos:a', '--meta', 'x=y'], jsonShapes.FileInfo],
     [['fsck', 'status'], jsonShapes.FsckStatus],
     [['rebalance', 'status'], jsonShapes.RebalanceStatus],
+    [['queue', 'list'], jsonShapes.QueueList],
     [['queue', 'replicate-now'], jsonShapes.Replicated],
+    [['console', 'version'], list(Type.String())],
     [['drain', 'list'], jsonShapes.DrainList],
     [['scrub', 'list'], list(jsonShapes.ScrubInfo)],
     [['scrub', 'sweeps'], jsonShapes.SweepList],
@@ -210,6 +214,77 @@ t.test('a scrub is started for what is named', async t => {
   t.equal((await run(['scrub', 'start', '--class', 'x'])).status, 2)
   t.equal((await run(['scrub', 'start', '--domain', 'nope'])).status, 3)
   t.equal((await run(['scrub', 'damage'])).status, 0)
+})
+
+t.test('the queues are told by state and age, and what was given up by fid', async t => {
+  const { stdout } = await run(['queue', 'list'])
+  t.match(stdout, /^QUEUE +WAITING +NEW +OVERDUE +LATER +STUCK +<1 MIN +<1 H +<1 D +OLDER\n/)
+  t.same(stdout.match(/^[a-z]+(?= +\d)/gm), ['replicate', 'delete', 'fsck', 'rebalance'])
+  t.same(await run(['queue', 'stuck']), { status: 0, stdout: '', stderr: '' })
+  const queues: QueueList = [
+    {
+      queue: 'delete',
+      waiting: 3,
+      new: 0,
+      overdue: 1,
+      deferred: 0,
+      stuck: 2,
+      ages: { underMinute: 0, underHour: 0, underDay: 1, older: 2 },
+      lastError: 'gone\u001b[2J',
+    },
+  ]
+  t.match(describeQueues(queues), /^delete +3 +0 +1 +0 +2 +0 +0 +1 +2\ndelete: gone\\x1b\[2J\n$/m)
+})
+
+t.test('what was given up is printed a line each, however many there are', async t => {
+  const stuck = Array.from({ length: 1500 }, (_, i) => ({
+    fid: i + 1,
+    attempts: 9,
+    queuedAt: '2030-01-31T12:00:00.000Z',
+    ...(i === 0 && { lastError: 'no room' }),
+  }))
+  const { url } = await startPeer(t, ({ url: path = '' }, reply) => {
+    const asked = new URL(path, 'http://tracker').searchParams
+    const after = Number(asked.get('after'))
+    const counts = { waiting: 1, new: 0, overdue: 0, deferred: 0, ages: {} }
+    const queues = [
+      { queue: 'replicate', ...counts, stuck: 1500 },
+      { queue: 'delete', ...counts, stuck: 0 },
+    ]
+    const answer = path.startsWith('/v1/queues/stuck') ? stuck.slice(after, after + 1000) : queues
+    reply.setHeader('content-type', 'application/json').end(JSON.stringify(answer))
+  })
+  const told = await run(['queue', 'stuck', '--trackers', url])
+  const lines = told.stdout.trimEnd().split('\n')
+  t.equal(lines.length, 1500)
+  t.equal(lines[0], 'replicate  fid 1  since 2030-01-31T12:00:00Z  tried 9 times  no room')
+  t.match(await json(['queue', 'stuck', '--trackers', url]), [
+    { queue: 'replicate', fid: 1, lastError: 'no room' },
+  ])
+})
+
+t.test('the console of a tracker is asked, and watched until Ctrl-C', async t => {
+  t.match((await run(['console', 'jobs'])).stdout, /^replicate count \d+$/m)
+  t.same(await run(['console', '!version']), await run(['console', 'version']))
+  t.match((await run(['console', 'want', '1', 'fsck'])).stdout, /^Now desiring 1 children/)
+  const wrong = await run(['console', 'want', 'many'])
+  t.same(wrong, {
+    status: 1,
+    stdout: '',
+    stderr: 'omg console: usage: !want <count> <jobclass>\n',
+  })
+  t.equal((await run(['console', 'jobs\nshutdown'])).status, 2)
+  t.equal((await run(['console', 'shutdown'])).status, 2)
+  t.match((await run(['console', 'shutdown', '--dry-run'])).stdout, /^would stop the tracker at /)
+  t.equal((await run(['console', 'jobs', '--wire', 'here'])).status, 2)
+  const nowhere = await run(['console', 'jobs', '--wire', '127.0.0.1:1'])
+  t.match(nowhere, { status: 1, stderr: /^omg console: 127\.0\.0\.1:1: .*ECONNREFUSED.*--wire/ })
+
+  const watch = startOmg(['console', 'watch', '--json'], { cwd, env })
+  const [first] = (await once(watch.stdout, 'data')) as [Buffer]
+  t.equal(first.toString(), '"Added you to watcher list."\n')
+  watch.kill('SIGINT')
+  t.same(await once(watch, 'exit'), [130, null])
 })
 
 t.test('fids goes by number, as far as it is told', async t => {

@@ -260,6 +260,8 @@ t.test('the routes do what they say', async t => {
       'get /v1/fsck/log',
       'get /v1/hosts',
       'get /v1/hosts/{host}/key',
+      'get /v1/queues',
+      'get /v1/queues/stuck',
       'get /v1/rebalance',
       'get /v1/scrubs',
       'get /v1/settings',

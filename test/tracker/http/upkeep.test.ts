@@ -167,6 +167,54 @@ t.test('the upkeep of a cluster', async t => {
     t.strictSame(await api.replicateNow(), { count: 0 })
   })
 
+  t.test('the queues are counted by state and by age, and what was given up is listed', async t => {
+    await cluster.settled()
+    t.same(
+      (await api.listQueues()).map(({ queue }) => queue),
+      ['replicate', 'delete', 'fsck', 'rebalance'],
+    )
+    const day = 86_400
+    const jobs = [
+      { attempts: 0, next: 1000, age: 5 },
+      { attempts: 3, next: 1000, age: 100 },
+      { attempts: 9, next: Infinity, age: day / 2 },
+      { attempts: 8, next: Infinity, age: 2 * day },
+    ]
+    for (const [i, { attempts, next, age }] of jobs.entries()) {
+      await sql(
+        `insert into delete_job (fid, slot, devids, attempts, next_try, queued_at, last_error)
+         values ($1, 0, '{}', $2, now() + make_interval(secs => $3), now() - make_interval(secs => $4), $5)`,
+        [9000 + i, attempts, next === Infinity ? 0 : next, age, `why ${i}`],
+      )
+      if (next === Infinity) {
+        await sql(`update delete_job set next_try = 'infinity' where fid = $1`, [9000 + i])
+      }
+    }
+    const [, deletions] = await api.listQueues()
+    t.match(deletions, {
+      queue: 'delete',
+      waiting: 4,
+      new: 0,
+      overdue: 0,
+      deferred: 2,
+      stuck: 2,
+      ages: { underMinute: 1, underHour: 1, underDay: 1, older: 1 },
+      lastError: /^why [23]$/,
+    })
+    const oldest = Date.now() - Date.parse(deletions?.oldestAt ?? '')
+    t.ok(oldest > 2 * day * 1000 - 60_000)
+    const stuck = await api.listStuck({ queue: 'delete' })
+    t.match(stuck, [
+      { fid: 9002, attempts: 9, lastError: 'why 2' },
+      { fid: 9003, attempts: 8 },
+    ])
+    t.match(await api.listStuck({ queue: 'delete', after: 9002, limit: 1 }), [{ fid: 9003 }])
+    t.same(await api.listStuck({ queue: 'rebalance' }), [])
+    t.equal((await call('GET', '/v1/queues/stuck?queue=nope')).code, 'bad_request')
+    t.equal((await call('GET', '/v1/queues/stuck')).code, 'bad_request')
+    await sql('delete from delete_job where fid >= 9000')
+  })
+
   t.test('a refresh shows what was changed behind the back', async t => {
     await sql(`insert into domain (name) values ('behind')`)
     await api.refresh()
@@ -196,6 +244,8 @@ t.test('the upkeep of a cluster', async t => {
       `GET /v1/fids/${fid}`,
       'GET /v1/domains/test/debug?key=file',
       'POST /v1/replicate-now',
+      'GET /v1/queues',
+      'GET /v1/queues/stuck?queue=delete',
       'POST /v1/refresh',
     ]) {
       const [method = '', path = ''] = route.split(' ')

@@ -1,0 +1,96 @@
+/** `omg console`: the lines that begin with `!` on a tracker's MogileFS port, and what it answers. */
+import { connect, type Socket } from 'node:net'
+import type { Command } from 'commander'
+import { formatAddress, parseAddress, type Address } from '../../common/address.ts'
+import type { Cli } from './command.ts'
+import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
+import { CommandFailure, UsageError } from './failure.ts'
+import type { Session } from './session.ts'
+import { escapeControls } from './text.ts'
+
+interface Options extends DestructiveOptions {
+  readonly wire?: string
+}
+
+/** Where trackers answer the protocol unless told otherwise. */
+const usualPort = 7001
+
+/** Milliseconds that a tracker has to answer. */
+const answerMs = 10_000
+
+/** Adds the command. */
+export function addConsole(program: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(
+      program,
+      'console',
+      'ask a tracker itself: jobs, want 5 replicate, queue, recent, stats, version, watch',
+      'an array of lines; of watch a text a line',
+    ),
+  )
+    .argument('<WORD...>', 'what stands behind the ! in MogileFS; watch goes on until Ctrl-C')
+    .option(
+      '--wire <HOST:PORT>',
+      'its MogileFS port (OMG_WIRE; else 7001 where the first tracker is)',
+    )
+  command.action((words: string[], options: Options) =>
+    cli.run(command, options, async session => {
+      const line = words.join(' ').replace(/^!/, '')
+      // oxlint-disable-next-line no-control-regex
+      if (/[\u0000-\u001f]/.test(line)) throw new UsageError('it is one line of text')
+      const address = addressOf(options, session)
+      const who = formatAddress(address)
+      const stops = line.startsWith('shutdown')
+      if (stops && !(await mayDestroy(`stop the tracker at ${who}`, options, session))) return
+      await ask(line, address, session)
+    }),
+  )
+}
+
+function addressOf({ wire }: Options, { host: { env }, trackers: [first = ''] }: Session): Address {
+  if (wire !== undefined) return parseAddress('--wire', wire)
+  if (env['OMG_WIRE']) return parseAddress('OMG_WIRE', env['OMG_WIRE'])
+  return { host: new URL(first).hostname.replace(/^\[|\]$/g, ''), port: usualPort }
+}
+
+async function ask(line: string, address: Address, session: Session): Promise<void> {
+  const { out, json, signal } = session
+  const goesOn = line.startsWith('watch')
+  const lines: string[] = []
+  const socket = connect(address)
+  const deadline = goesOn ? [] : [AbortSignal.timeout(answerMs)]
+  const end = AbortSignal.any([signal, ...deadline])
+  const stop = (): void => void socket.destroy(end.reason as Error)
+  end.addEventListener('abort', stop)
+  try {
+    socket.write(`!${line}\r\n`)
+    for await (const text of linesOf(socket)) {
+      if (text === '.' && !goesOn) break
+      if (text === '.') continue
+      if (!goesOn) lines.push(text)
+      else await out.write(`${json ? JSON.stringify(text) : escapeControls(text)}\n`)
+    }
+  } catch (err) {
+    signal.throwIfAborted()
+    const { message } = err as Error
+    const hint = '--wire says where; trackers listen on loopback unless told otherwise'
+    throw new CommandFailure(`${formatAddress(address)}: ${message} (${hint})`)
+  } finally {
+    end.removeEventListener('abort', stop)
+    socket.destroy()
+  }
+  if (lines[0]?.startsWith('ERROR: ')) throw new CommandFailure(lines[0].slice(7))
+  if (json) await out.json(lines)
+  else await out.write(lines.map(text => `${escapeControls(text)}\n`).join(''))
+}
+
+/** The lines that come, without their ends. */
+async function* linesOf(socket: Socket): AsyncGenerator<string, void, undefined> {
+  let rest = ''
+  for await (const text of socket.setEncoding('utf8') as AsyncIterable<string>) {
+    const lines = (rest + text).split(/\r?\n/)
+    rest = lines.pop() ?? ''
+    yield* lines
+  }
+  throw new Error('the tracker closed the connection')
+}
