@@ -87,6 +87,15 @@ export interface Written {
   readonly digests: StoredDigests
 }
 
+/** What writing these bytes comes to. */
+export function digestWhole(bytes: Buffer, algorithms: readonly Algorithm[]): Written {
+  const digest = (algorithm: Algorithm): Buffer => createHash(algorithm).update(bytes).digest()
+  const digests: Digests = Object.fromEntries(
+    algorithms.map(algorithm => [algorithm, digest(algorithm)] as const),
+  )
+  return { size: bytes.length, digests: { ...digests, sha256: digests.sha256 ?? digest('sha256') } }
+}
+
 export interface WriteBodyOptions {
   /** Bytes that should come, where that is known: the last are not waited behind. */
   readonly size?: number | undefined

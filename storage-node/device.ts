@@ -204,15 +204,20 @@ export class Device {
   }
 
   /**
-   * Removes a file for good, and what has come of it in parts. Throws not_found, bad_path for a
-   * directory, not_regular, device_failed.
+   * Removes a file for good, and what has come of it in parts; `together` with what else is removed.
+   * Throws not_found, bad_path for a directory, not_regular, device_failed.
    */
-  async remove(path: string): Promise<void> {
+  async remove(
+    path: string,
+    { together = false }: { readonly together?: boolean } = {},
+  ): Promise<void> {
     await this.#changing(async () => {
-      await this.#parts.drop(path)
-      await pausePoint('delete: begun')
-      await this.#checkThere(path)
-      await this.disk.unlink(join(this.directory, path)).catch(absentIsNotFound)
+      if (!(together && (await this.#removeTogether(path)))) {
+        await this.#parts.drop(path)
+        await pausePoint('delete: begun')
+        await this.#checkThere(path)
+        await this.disk.unlink(join(this.directory, path)).catch(absentIsNotFound)
+      }
       await pausePoint('delete: unlinked')
       await this.#tree.flush(dirname(path))
       await pausePoint('delete: flushed')
@@ -332,6 +337,16 @@ export class Device {
   close(): void {
     this.#digester.close()
     this.#patientDigester.close()
+    this.disk.end()
+  }
+
+  /** False: what is there is left for who can say why it stays. */
+  async #removeTogether(path: string): Promise<boolean> {
+    await pausePoint('delete: begun')
+    await this.#tree.checkPlain(dirname(path)).catch(absentIsNotFound)
+    return this.disk
+      .remove(this.#parts.fileOf(path), join(this.directory, path))
+      .catch(absentIsNotFound)
   }
 
   async #digestOfOurs(file: string): Promise<StoredDigests> {

@@ -1,13 +1,54 @@
 /** The file calls that a device makes, each through its gate. Paths are absolute. */
 import fs, { type Stats, type StatsFs } from 'node:fs'
+import { DiskThread } from './disk-thread.ts'
+import type { Created, Stated } from './disk-worker.ts'
 import { Gate, type GateOptions } from './gate.ts'
+
+export type { Created, Stated } from './disk-worker.ts'
+
+/** Calls on names that are made one by one, or with others. */
+export type NameCalls = Pick<Disk, 'link' | 'rename' | 'unlink'>
 
 export class Disk {
   readonly #gate: Gate
+  readonly #thread: DiskThread
+  /** The same calls for who works on many small files: each goes with what else comes. */
+  readonly together: NameCalls
 
   /** `directory` is the one that is looked at to find out whether a hung disk answers again. */
   constructor(devid: number, directory: string, options?: GateOptions) {
     this.#gate = new Gate(devid, done => fs.stat(directory, done), options)
+    const thread = new DiskThread(start => this.#gate.run(start))
+    this.#thread = thread
+    this.together = {
+      link: (from, to) => thread.call(['link', from, to]),
+      rename: (from, to) => thread.call(['rename', from, to]),
+      unlink: path => thread.call(['unlink', path]),
+    }
+  }
+
+  /** Ends the thread that works for those calls. */
+  end(): void {
+    void this.#thread.close()
+  }
+
+  /** Makes a file that was not there with all of `bytes`; goes with what else comes. */
+  create(path: string, bytes: Buffer): Promise<Created> {
+    // What is sent to a thread is all of the memory that a buffer is a part of.
+    return this.#thread.call(['create', path, Uint8Array.from(bytes)])
+  }
+
+  /**
+   * Removes a file and what has come of it in `parts`; goes with what else comes. False: it is no
+   * regular file, and stays.
+   */
+  remove(parts: string, path: string): Promise<boolean> {
+    return this.#thread.call(['remove', parts, path])
+  }
+
+  /** Looks at many names in a directory; goes with what else comes. */
+  statAll(directory: string, names: readonly string[]): Promise<Stated> {
+    return this.#thread.call(['stat', directory, names])
   }
 
   /** True while the disk does not answer. */

@@ -3,13 +3,15 @@ import { METHODS } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import { CodedError } from '../common/errors.ts'
+import { CodedError, isCoded } from '../common/errors.ts'
 import { createServer } from '../common/http.ts'
 import type { Logger } from '../common/log.ts'
 import { checkGrant, type Grant, type HostKeys } from '../common/signing.ts'
 import { version } from '../common/version.ts'
+import { answerBatch, batchNames, readBatch, type BatchLine } from './batch.ts'
 import { Buffers } from './buffers.ts'
 import { allowPages, type CorsPolicy } from './cors.ts'
+import type { Device } from './device.ts'
 import type { Devices } from './devices.ts'
 import { Lanes } from './lane.ts'
 import { createConnectionLimit, maxConnections } from './limits.ts'
@@ -17,8 +19,8 @@ import { sendFile, sendInventory, sendUsage } from './reads.ts'
 import { createPuller, parseSource, type Puller, type Source } from './source.ts'
 import { parseTarget, splitTarget, type Target } from './target.ts'
 import { Uploads } from './uploads.ts'
-import { allowedVerbs, comesByItself, isReadOnly, knownVerbs } from './verbs.ts'
-import { copy, makeDirectory, put, remove } from './writes.ts'
+import { allowedVerbs, comesByItself, isReserved, knownVerbs } from './verbs.ts'
+import { copy, makeDirectory, pullCopy, put, remove } from './writes.ts'
 
 export interface NodeHttpOptions {
   readonly devices: Devices
@@ -45,7 +47,16 @@ export interface NodeServer {
 }
 
 /** What this node can do beyond any WebDAV server, for those who ask. */
-const capabilities = ['copy', 'content-range', 'digest', 'inventory', 'receipt', 'set-aside']
+const capabilities = [
+  'copy',
+  'copies',
+  'content-range',
+  'deletions',
+  'digest',
+  'inventory',
+  'receipt',
+  'set-aside',
+]
 
 /** Creates the server; it listens when told to. */
 export function createNodeServer(options: NodeHttpOptions): NodeServer {
@@ -74,7 +85,7 @@ export function createNodeServer(options: NodeHttpOptions): NodeServer {
   allowPages(app, { policy: cors, signs: keys.length > 0 })
   const buffers = new Buffers()
   const uploads = new Uploads()
-  const puller = createPuller()
+  const puller = createPuller(buffers)
   app.route({
     method: methods,
     url: '/file',
@@ -110,7 +121,7 @@ export function createNodeServer(options: NodeHttpOptions): NodeServer {
     app,
     drain: () => lanes.close(),
     cut: () => lanes.cut(),
-    close: () => puller.close(),
+    close: async () => puller.close(),
   }
 }
 
@@ -154,6 +165,7 @@ function createHandler(options: HandlerOptions): Handler {
     const { method } = request
     const { path, token } = splitTarget(request.originalUrl)
     if (path === '*') return reply.header('allow', allVerbs).code(204).send()
+    if (method === 'POST' && isBatch(path)) return several(path, token, { request, reply })
     if (!knownVerbs.has(method)) throw notAllowed(reply, verbsAt(path))
     const target = parseTarget(path)
     if (method === 'OPTIONS') return reply.header('allow', allowedVerbs(target)).code(204).send()
@@ -164,11 +176,11 @@ function createHandler(options: HandlerOptions): Handler {
       const about = { server: 'omgfiles', version, name, devices: list }
       return reply.send({ ...about, fsync: flushing, capabilities })
     }
-    const source = method === 'COPY' ? sourceOf(request, target) : undefined
-    const signed = authorize(options, { method, target, token, source, reply })
+    const source = method === 'COPY' ? sourceOf(request.headers['source'], target) : undefined
+    const signed = closing(reply, () => authorize(options, { method, target, token, source }))
     if (isRead(method)) return read(target, request, reply)
     if (target.hidden || (target.directory && method !== 'MKCOL')) throw badPath('not a file')
-    if (isReadOnly(target)) throw notAllowed(reply, allowedVerbs(target))
+    if (isReserved(target)) throw notAllowed(reply, allowedVerbs(target))
     if (method === 'MKCOL' && comesByItself(target)) {
       // MogileFS's trackers take this status as "do not ask again".
       throw new CodedError('bad_request', 'PUT makes the directories it needs')
@@ -179,6 +191,44 @@ function createHandler(options: HandlerOptions): Handler {
     const exchange = { request, reply, device, target, uploads, key: keys[0], replace }
     if (method === 'DELETE') return remove(exchange)
     return source ? copy(exchange, puller, source) : put(exchange)
+  }
+
+  async function several(
+    path: string,
+    token: string | undefined,
+    { request, reply }: { request: FastifyRequest; reply: FastifyReply },
+  ): Promise<FastifyReply> {
+    const target = parseTarget(path)
+    if (!target) throw badPath('nothing can be written here')
+    const copying = target.path === 'copies'
+    const method = copying ? 'COPY' : 'DELETE'
+    closing(reply, () => authorize(options, { method, target, token, source: undefined }))
+    if (request.headers.expect !== undefined) reply.raw.writeContinue()
+    const lines = await readBatch(request.raw)
+    const device = await devices.get(target.devid)
+    const handle = (line: BatchLine): Promise<object> =>
+      copying ? copyLine(device, line) : deleteLine(device, line)
+    const answer = answerBatch(lines, handle, err => request.log.error({ err }, 'line failed'))
+    return reply.type('application/x-ndjson').send(answer)
+  }
+
+  async function copyLine(device: Device, line: BatchLine): Promise<object> {
+    const { target, token } = lineTarget(device, line)
+    const source = sourceOf(line.source, target)
+    const signed = authorize(options, { method: 'COPY', target, token, source })
+    const { size, sha256 } = line
+    const { digests } = await pullCopy(
+      { device, target, uploads, replace: !signed },
+      { puller, source, size, digests: sha256 ? { sha256 } : {} },
+    )
+    return { sha256: digests.sha256.toString('hex') }
+  }
+
+  async function deleteLine(device: Device, line: BatchLine): Promise<object> {
+    const { target, token } = lineTarget(device, line)
+    authorize(options, { method: 'DELETE', target, token, source: undefined })
+    await device.remove(target.path, { together: true })
+    return {}
   }
 
   async function read(
@@ -192,6 +242,7 @@ function createHandler(options: HandlerOptions): Handler {
     if (!directory && path === 'usage') return sendUsage(device, { request, reply })
     if (!directory && path === 'inventory') return sendInventory(device, { request, reply })
     if (directory) throw new CodedError('not_regular', 'directories are not listed')
+    if (batchNames.has(path)) throw notAllowed(reply, allowedVerbs(target))
     return sendFile(device, path, buffers, { request, reply })
   }
 }
@@ -207,12 +258,27 @@ function verbsAt(path: string): string {
   }
 }
 
-function sourceOf({ headers }: FastifyRequest, { devid, fid }: Target): Source {
+function sourceOf(field: string | string[] | undefined, { devid, fid }: Target): Source {
   if (fid === undefined) throw badPath('only replicas are copied')
-  if (headers['source'] === undefined) {
+  if (field === undefined) {
     throw new CodedError('bad_request', 'Source names the replica to copy from')
   }
-  return parseSource(headers['source'], { devid, fid })
+  return parseSource(field, { devid, fid })
+}
+
+const isBatch = (path: string): boolean => batchNames.has(path.replace(/^\/dev\d+\//, ''))
+
+/** What a line names: a replica on the device that its request names. */
+function lineTarget(
+  { devid }: Device,
+  line: BatchLine,
+): { target: Target; token: string | undefined } {
+  const { path, token } = splitTarget(line.path)
+  const target = parseTarget(path)
+  if (target?.devid !== devid || target.directory || target.fid === undefined) {
+    throw badPath('not a replica on this device')
+  }
+  return { target, token }
 }
 
 interface Request {
@@ -220,7 +286,6 @@ interface Request {
   readonly target: Target
   readonly token: string | undefined
   readonly source: Source | undefined
-  readonly reply: FastifyReply
 }
 
 /**
@@ -229,7 +294,7 @@ interface Request {
  */
 function authorize(
   { keys, open, sources }: NodeHttpOptions,
-  { method, target, token, source, reply }: Request,
+  { method, target, token, source }: Request,
 ): boolean {
   if (token === undefined && open) {
     if (source && !sources.has(source.origin)) {
@@ -244,13 +309,20 @@ function authorize(
     devid,
     object: source ? `${name}@${source.origin}` : name,
   }
+  checkGrant(keys, token ?? '', grant, Date.now() / 1000)
+  return true
+}
+
+/** Ends the connection of who may not do what they ask for: their body is not read. */
+function closing<T>(reply: FastifyReply, check: () => T): T {
   try {
-    checkGrant(keys, token ?? '', grant, Date.now() / 1000)
+    return check()
   } catch (err) {
-    reply.header('connection', 'close')
+    if (isCoded(err, 'bad_token') || isCoded(err, 'token_expired')) {
+      reply.header('connection', 'close')
+    }
     throw err
   }
-  return true
 }
 
 const isRead = (method: string): boolean => method === 'GET' || method === 'HEAD'

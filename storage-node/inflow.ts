@@ -115,6 +115,11 @@ export class IncomingBody {
     this.#left = options.length
   }
 
+  /** Bytes that it has in all. */
+  get length(): number {
+    return this.#options.length
+  }
+
   /** Its last byte is there. */
   get complete(): boolean {
     return this.#left === 0

@@ -40,6 +40,9 @@ export async function* listFiles(
   }
 }
 
+/** Files looked at in one turn. */
+const chunk = 64
+
 const digitsOf = (fid: number): string => String(fid).padStart(10, '0')
 
 /** Within a directory: shorter numbers first, then by their digits. */
@@ -57,13 +60,19 @@ async function* listDirectory(
     .map(name => name.slice(0, -4))
     .filter(digits => !resumed || isBehind(digits, from ?? ''))
     .sort((a, b) => (isBehind(a, b) ? 1 : -1))
-  for (const digits of fids) {
-    const path = `${below}/${digits}.fid`
-    const fid = parseReplicaPath(`/dev1/${path}`)?.fid
-    if (fid === undefined) continue
-    const found = await disk.lstat(join(directory, path)).catch(absent)
-    if (!found?.isFile()) continue
-    yield { fid, path, size: found.size, modifiedAt: found.mtime }
+  for (let at = 0; at < fids.length; at += chunk) {
+    const some = fids.slice(at, at + chunk)
+    const stated = await disk.statAll(
+      join(directory, below),
+      some.map(digits => `${digits}.fid`),
+    )
+    for (const [i, digits] of some.entries()) {
+      const path = `${below}/${digits}.fid`
+      const fid = parseReplicaPath(`/dev1/${path}`)?.fid
+      const size = stated.sizes[i] ?? -1
+      if (fid === undefined || size < 0) continue
+      yield { fid, path, size, modifiedAt: new Date(stated.times[i] ?? 0) }
+    }
   }
 }
 

@@ -53,7 +53,7 @@ export class PartWriter {
   async append(path: string, body: Body, options: AppendOptions): Promise<Written | number> {
     const { total } = options
     await this.#writer.checkPlace(path)
-    const file = this.#fileOf(path)
+    const file = this.fileOf(path)
     if (!(await this.#locks.take(file))) {
       throw new CodedError('overloaded', 'another request is writing a part of this file')
     }
@@ -71,10 +71,11 @@ export class PartWriter {
 
   /** Removes the parts of a file that is not complete, if there are any. */
   async drop(path: string): Promise<void> {
-    await this.#writer.disk.unlink(this.#fileOf(path)).catch(ignoreAbsent)
+    await this.#writer.disk.unlink(this.fileOf(path)).catch(ignoreAbsent)
   }
 
-  #fileOf(path: string): string {
+  /** The absolute path of what has come of a file in parts. */
+  fileOf(path: string): string {
     // A replica's name stands for its place; other names may be found in several.
     const place = path.endsWith('.fid')
       ? basename(path)
@@ -137,7 +138,7 @@ export class PartWriter {
       if (!agree(digests, expected)) {
         throw new CodedError('checksum_mismatch', 'the bytes are not those that were announced')
       }
-      const named = await this.#writer.publish(file, path, replace, written)
+      const named = await this.#writer.publish(file, path, { replace, written })
       if (!named) await disk.unlink(file).catch(ignoreAbsent)
     } catch (err) {
       // Nothing that could yet come would make them right.

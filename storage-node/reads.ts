@@ -94,32 +94,53 @@ async function sendOpened(
   return reply
 }
 
+/** Below, the list is in the order of the numbers. */
+const orderedFids = 1e10
+
 /** Characters that are sent at once. */
 const batchLength = 16 * 1024
 
 /**
  * Answers with what lies on a device: a line of JSON for each file, `{"fid","size","mtime"}` with
  * `digest` where Want-Repr-Digest asks for one (`error` where the file cannot be read), and
- * `{"end":true}` behind the last. `Omg-After-Fid` goes on behind a file that was listed before.
+ * `{"end":true}` behind the last. `Omg-After-Fid` goes on behind a file that was listed before,
+ * `Omg-Until-Fid` ends the list with the last file that it does not exclude.
  */
 export function sendInventory(device: Device, { request, reply }: Exchange): FastifyReply {
-  const text = request.headers['omg-after-fid']
-  const after = text === undefined ? undefined : Number(text)
-  if (after !== undefined && !(/^\d+$/.test(String(text)) && Number.isSafeInteger(after))) {
-    throw new CodedError('bad_request', 'Omg-After-Fid is not a fid')
-  }
+  const after = fidField(request, 'Omg-After-Fid')
+  const until = fidField(request, 'Omg-Until-Fid')
   const algorithms = wantedDigests(request.headers['want-repr-digest'])
-  const lines = Readable.from(listLines(device, after, algorithms), { objectMode: false })
+  const lines = Readable.from(listLines(device, { after, until, algorithms }), {
+    objectMode: false,
+  })
   return reply.type('application/x-ndjson').send(lines)
+}
+
+function fidField({ headers }: FastifyRequest, name: string): number | undefined {
+  const text = headers[name.toLowerCase()]
+  if (text === undefined) return undefined
+  const fid = Number(text)
+  if (/^\d+$/.test(String(text)) && Number.isSafeInteger(fid)) return fid
+  throw new CodedError('bad_request', `${name} is not a fid`)
+}
+
+interface Wanted {
+  readonly after: number | undefined
+  readonly until: number | undefined
+  readonly algorithms: readonly Algorithm[]
 }
 
 async function* listLines(
   device: Device,
-  after: number | undefined,
-  algorithms: readonly Algorithm[],
+  { after, until = Number.POSITIVE_INFINITY, algorithms }: Wanted,
 ): AsyncGenerator<string, void, undefined> {
   let batch = ''
   for await (const { fid, path, size, modifiedAt } of device.files(after)) {
+    if (fid > until) {
+      // Longer numbers are not in the order of the list: it goes on behind them.
+      if (fid < orderedFids) break
+      continue
+    }
     const mtime = Math.floor(modifiedAt.getTime() / 1000)
     const more = algorithms.length > 0 ? await digestOf(device, path, algorithms) : {}
     batch += `${JSON.stringify({ fid, size, mtime, ...more })}\n`

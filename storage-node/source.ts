@@ -1,7 +1,9 @@
 /** Where a copy comes from: a replica of the same content on another device. */
-import type { Agent } from 'undici'
-import { CodedError, isCoded } from '../common/errors.ts'
+import { CodedError } from '../common/errors.ts'
 import { parseReplicaPath, type Replica } from '../common/layout.ts'
+import type { Body } from './body.ts'
+import type { Buffers } from './buffers.ts'
+import { PullLane } from './pull-lane.ts'
 
 /** A Source that may be asked, once its `origin` is known to be allowed. */
 export interface Source {
@@ -31,63 +33,102 @@ export function parseSource(field: string | string[] | undefined, target: Replic
 /** Fetches what is to be copied. */
 export interface Puller {
   /**
-   * Opens the source. `size` is what it says that it has. Throws source_failed; so does the body,
-   * when it breaks.
+   * Opens the source, which should have `size` bytes where that is known; `size` of the answer is what
+   * it says that it has. Throws source_failed; so does the body, when it breaks. To be closed.
    */
-  open(source: Source): Promise<{ size: number; body: AsyncGenerator<Buffer, void, undefined> }>
-  close(): Promise<void>
+  open(source: Source, size?: number): Promise<Pulled>
+  close(): void
 }
+
+export interface Pulled {
+  readonly size: number
+  readonly body: Body
+  /** All of it, where it is there already. */
+  readonly whole?: Buffer
+  /** Ends what is not read to its end. */
+  close(): void
+}
+
+/** Up to this size several are asked for at once on a connection, and held whole. */
+const wholeBytes = 256 * 1024
+
+/** Connections to one node. */
+const streams = { connections: 16, depth: 1 }
+const wholes = { connections: 4, depth: 16 }
 
 /** Creates one with connections of its own. */
-export function createPuller(): Puller {
-  let agent: Promise<Agent> | undefined
-  // Loaded when it is first needed: it is large, and most nodes of small clusters never copy.
-  const connect = async (): Promise<Agent> => {
-    const undici = await import('undici')
-    return new undici.Agent({
-      connect: { timeout: 1_000 },
-      headersTimeout: 5_000,
-      bodyTimeout: 10_000,
-      connections: 16,
-    })
-  }
-
-  async function* read(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer, void, undefined> {
-    const chunks = body[Symbol.asyncIterator]()
-    try {
-      for (;;) {
-        const { done, value } = await chunks.next().catch((err: unknown) => {
-          throw failed('the source broke off', err)
-        })
-        if (done) return
-        yield value
-      }
-    } finally {
-      await chunks.return?.()
+export function createPuller(buffers: Buffers): Puller {
+  const lanes = new Map<string, PullLane>()
+  const laneOf = ({ url: { origin } }: Source, limits: typeof streams): PullLane => {
+    const name = `${limits.depth} ${origin}`
+    let lane = lanes.get(name)
+    if (!lane) {
+      lane = new PullLane({ origin: new URL(origin), buffers, ...limits })
+      lanes.set(name, lane)
     }
+    return lane
   }
-
   return {
-    async open({ url }) {
-      try {
-        const path = url.pathname + url.search
-        agent ??= connect()
-        const answer = await (await agent).request({ origin: url.origin, path, method: 'GET' })
-        // Broken with no reader, it must not bring the process down.
-        answer.body.on('error', () => {})
-        const size = Number(answer.headers['content-length'] ?? Number.NaN)
-        if (answer.statusCode !== 200 || !Number.isSafeInteger(size)) {
-          answer.body.destroy()
-          throw failed(`the source answered ${answer.statusCode}`)
-        }
-        return { size, body: read(answer.body) }
-      } catch (err) {
-        throw isCoded(err) ? err : failed('the source does not answer', err)
-      }
+    open: (source, size = Number.POSITIVE_INFINITY) =>
+      size > wholeBytes
+        ? openStream(laneOf(source, streams), source)
+        : fetchWhole(laneOf(source, wholes), source, size),
+    close() {
+      for (const lane of lanes.values()) lane.close()
     },
-    close: async () => (await agent)?.destroy(),
   }
 }
 
-const failed = (message: string, cause?: unknown): CodedError =>
-  new CodedError('source_failed', message, { cause })
+const pathOf = ({ url }: Source): string => url.pathname + url.search
+
+function openStream(lane: PullLane, source: Source): Promise<Pulled> {
+  return new Promise((resolve, reject) => {
+    lane.ask({
+      path: pathOf(source),
+      retried: false,
+      begun(body, callOff) {
+        const pieces = body.pieces()
+        const release = (piece: Buffer): void => pieces.release?.(piece)
+        resolve({
+          size: body.length,
+          body: { [Symbol.asyncIterator]: () => read(pieces), release },
+          close() {
+            if (!body.complete) callOff()
+            body.discard()
+          },
+        })
+      },
+      complete() {},
+      fail: reject,
+    })
+  })
+}
+
+function fetchWhole(lane: PullLane, source: Source, wanted: number): Promise<Pulled> {
+  return new Promise((resolve, reject) => {
+    lane.ask({
+      path: pathOf(source),
+      retried: false,
+      begun(body, callOff) {
+        if (body.length === wanted) return
+        resolve({ size: body.length, body: [], close() {} })
+        body.discard()
+        callOff()
+      },
+      complete(body) {
+        const whole = body.received()
+        body.discard()
+        resolve({ size: whole.length, body: [whole], whole, close() {} })
+      },
+      fail: reject,
+    })
+  })
+}
+
+async function* read(pieces: Body): AsyncGenerator<Buffer, void, undefined> {
+  try {
+    yield* pieces
+  } catch (cause) {
+    throw new CodedError('source_failed', 'the source broke off', { cause })
+  }
+}

@@ -1,4 +1,5 @@
 /** What may be asked of which target: what OPTIONS answers, and what else is refused with. */
+import { batchNames } from './batch.ts'
 import type { Target } from './target.ts'
 
 /** Every verb that means something here. */
@@ -15,9 +16,9 @@ export const knownVerbs: ReadonlySet<string> = new Set([
 /** Names below a device that are answers, not files. */
 const answers: ReadonlySet<string> = new Set(['usage', 'inventory'])
 
-/** True for what can be read and never written. */
-export const isReadOnly = (target: Target | undefined): boolean =>
-  target === undefined || answers.has(target.path)
+/** True for what no file can be: what is an answer, and what takes requests in lines. */
+export const isReserved = (target: Target | undefined): boolean =>
+  target === undefined || answers.has(target.path) || batchNames.has(target.path)
 
 /**
  * True for what comes with a PUT: replicas, their directories, and that of trackers' test files.
@@ -28,7 +29,8 @@ export const comesByItself = ({ path }: Target): boolean =>
 
 /** The verbs that a target takes, as in an Allow field; undefined stands for `/`. */
 export function allowedVerbs(target: Target | undefined): string {
-  if (target === undefined || target.hidden || isReadOnly(target)) return 'GET, HEAD, OPTIONS'
+  if (target && !target.hidden && batchNames.has(target.path)) return 'POST, OPTIONS'
+  if (target === undefined || target.hidden || isReserved(target)) return 'GET, HEAD, OPTIONS'
   const { fid, directory, path } = target
   if (fid !== undefined) return 'GET, HEAD, PUT, DELETE, COPY, OPTIONS'
   const make = path === '' || comesByItself(target) ? [] : ['MKCOL']

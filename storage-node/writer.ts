@@ -6,9 +6,9 @@ import { randomBytes } from 'node:crypto'
 import { fstatSync, type Stats } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { CodedError } from '../common/errors.ts'
-import { writeBody, type Body, type StoredDigests, type Written } from './body.ts'
+import { digestWhole, writeBody, type Body, type StoredDigests, type Written } from './body.ts'
 import { agree, type Algorithm, type Digests } from './digests.ts'
-import type { Disk } from './disk.ts'
+import type { Created, Disk, NameCalls } from './disk.ts'
 import { hasErrno } from './errno.ts'
 import { pausePoint } from './pause.ts'
 import type { DirectoryTree } from './tree.ts'
@@ -24,6 +24,15 @@ export interface WriteOptions {
   readonly replace: boolean
   /** Bytes to collect before a write; asked again for every chunk. */
   readonly pieceSize: () => number
+  /** All of the body, where it is there: it is written together with other such files. */
+  readonly whole?: Buffer | undefined
+}
+
+export interface PublishOptions {
+  readonly replace: boolean
+  readonly written: Written
+  /** How names are changed; each by itself. */
+  readonly calls?: NameCalls
 }
 
 export interface WriterOptions {
@@ -71,12 +80,13 @@ export class Writer {
     const { disk, isLocal } = this.#options
     if (options.replace) await this.checkPlace(path)
     else await this.#checkParent(path)
-    const temp = await this.createTemp(path)
+    const temp = await this.createTemp(path, options.whole)
     let named = false
     try {
       const written = await this.fill(temp.fd, body, options)
       await pausePoint('put: flushed')
-      named = await this.publish(temp.file, path, options.replace, written)
+      const calls = options.whole ? disk.together : disk
+      named = await this.publish(temp.file, path, { replace: options.replace, written, calls })
       return written
     } finally {
       // The last descriptor of a file without a name frees its blocks, which may take long.
@@ -124,39 +134,45 @@ export class Writer {
     return join(this.#options.directory, tempDirectory, name)
   }
 
-  /** Makes a file for bytes that have no name yet; whoever asked removes it. */
-  async createTemp(path: string): Promise<{ file: string; fd: number }> {
+  /** Makes a file for bytes that have no name yet, with `whole` in it; whoever asked removes it. */
+  async createTemp(path: string, whole?: Buffer): Promise<{ file: string; fd: number }> {
     // The name is for people; together with the rest it must stay below 255 bytes.
     const name = `${basename(path).slice(0, 200)}.${this.#prefix}${this.#count++}.tmp`
     const file = this.tempFile(name)
-    const fd = await this.openTemp(file, 'wx+')
+    const { disk } = this.#options
+    const create = whole
+      ? () => disk.create(file, whole)
+      : async () => withDevice(await disk.open(file, 'wx+', 0o644))
+    const fd = await this.#openOurs(create)
     await pausePoint('put: created')
     return { file, fd }
   }
 
   /** Opens such a file on the disk that is known. Throws device_not_mounted, and what the system says. */
-  async openTemp(file: string, flags: number | string): Promise<number> {
+  openTemp(file: string, flags: number | string): Promise<number> {
+    return this.#openOurs(async () => withDevice(await this.disk.open(file, flags, 0o644)))
+  }
+
+  async #openOurs(open: () => Promise<Created>): Promise<number> {
     const { disk, tree, devid, fileSystem } = this.#options
-    const open = (): Promise<number> => disk.open(file, flags, 0o644)
-    const fd = await open().catch(async (err: unknown) => {
+    const { fd, dev } = await open().catch(async (err: unknown) => {
       if (!hasErrno(err, 'ENOENT')) throw err
       tree.forget()
       await tree.ensure(tempDirectory)
       return open()
     })
-    if (fstatSync(fd).dev === fileSystem) return fd
+    if (dev === fileSystem) return fd
     disk.close(fd)
     throw new CodedError('device_not_mounted', `the disk of dev${devid} is not mounted`)
   }
 
   /** Writes, checks and flushes all of `body`. Throws what `write` throws before it names the file. */
   async fill(fd: number, body: Body, options: WriteOptions): Promise<Written> {
-    const { size: wanted, expected = {}, algorithms = [], pieceSize } = options
-    const written = await writeBody(this.#options.disk, fd, body, {
-      size: wanted,
-      pieceSize,
-      algorithms: [...new Set([...algorithms, ...(Object.keys(expected) as Algorithm[])])],
-    })
+    const { size: wanted, expected = {}, algorithms: asked = [], pieceSize, whole } = options
+    const algorithms = [...new Set([...asked, ...(Object.keys(expected) as Algorithm[])])]
+    const written = whole
+      ? digestWhole(whole, algorithms)
+      : await writeBody(this.#options.disk, fd, body, { size: wanted, pieceSize, algorithms })
     if (wanted !== undefined && written.size !== wanted) {
       throw new CodedError('size_mismatch', `${written.size} bytes came, not ${wanted}`)
     }
@@ -183,13 +199,17 @@ export class Writer {
   }
 
   /** Gives the file its name, durably. False: the same bytes had it already. */
-  async publish(temp: string, path: string, replace: boolean, written: Written): Promise<boolean> {
-    const { disk, tree } = this.#options
+  async publish(
+    temp: string,
+    path: string,
+    { replace, written, calls = this.disk }: PublishOptions,
+  ): Promise<boolean> {
+    const { tree } = this.#options
     const file = this.placeOf(path)
     const name = async (): Promise<void> => {
       await tree.ensure(dirname(path))
       // A link fails where a rename would replace: of two that write a fid at once, one wins.
-      await (replace ? disk.rename(temp, file) : disk.link(temp, file))
+      await (replace ? calls.rename(temp, file) : calls.link(temp, file))
     }
     let named = true
     try {
@@ -208,7 +228,7 @@ export class Writer {
     }
     await pausePoint('put: named')
     // A link leaves the temporary name, which goes while the directory is flushed.
-    const dropped = named && !replace ? disk.unlink(temp).catch(ignoreAbsent) : undefined
+    const dropped = named && !replace ? calls.unlink(temp).catch(ignoreAbsent) : undefined
     await tree.flush(dirname(path))
     await dropped
     await pausePoint('put: name flushed')
@@ -222,6 +242,8 @@ export class Writer {
     return sha256.equals(digests.sha256)
   }
 }
+
+const withDevice = (fd: number): Created => ({ fd, dev: fstatSync(fd).dev })
 
 /** What is there under a fid has other bytes. */
 export const fidExists = (): CodedError =>

@@ -6,7 +6,14 @@ import type { HostKeys } from '../common/signing.ts'
 import { storedFields } from './answer.ts'
 import { readBody, type Written } from './body.ts'
 import type { Device } from './device.ts'
-import { agree, parseDigests, parseMd5, wantedDigests, type Digests } from './digests.ts'
+import {
+  agree,
+  parseDigests,
+  parseMd5,
+  wantedDigests,
+  type Algorithm,
+  type Digests,
+} from './digests.ts'
 import type { Puller, Source } from './source.ts'
 import type { Target } from './target.ts'
 import type { Uploads } from './uploads.ts'
@@ -23,6 +30,9 @@ export interface WriteExchange {
   /** The content of a fid never changes; without signatures we are as lenient as MogileFS. */
   readonly replace: boolean
 }
+
+/** What a copy needs of it. */
+export type CopyExchange = Pick<WriteExchange, 'device' | 'target' | 'uploads' | 'replace'>
 
 /** Stores the body of a request, or a part of a file. */
 export async function put(exchange: WriteExchange): Promise<FastifyReply> {
@@ -59,36 +69,60 @@ export async function put(exchange: WriteExchange): Promise<FastifyReply> {
   return stored(written, exchange)
 }
 
-/** Pulls a replica from another node; it gets its name when it is what it should be. */
+/** Pulls a replica from another node for a COPY. */
 export async function copy(
   exchange: WriteExchange,
   puller: Puller,
   source: Source,
 ): Promise<FastifyReply> {
-  const { request, device, target, uploads, replace } = exchange
-  const expected = expectedCopy(request.headers)
-  await device.checkWritable(expected.size)
-  const { size, body } = await puller.open(source)
+  const { headers } = exchange.request
+  const algorithms = wantedDigests(headers['want-repr-digest'])
+  const wanted = { ...expectedCopy(headers), algorithms }
+  return stored(await pullCopy(exchange, { puller, source, ...wanted }), exchange)
+}
+
+interface Wanted {
+  readonly puller: Puller
+  readonly source: Source
+  /** Bytes that the copy must have; undefined when not known. */
+  readonly size: number | undefined
+  /** Digests that it must have. */
+  readonly digests: Digests
+  /** Digests to take beside SHA-256 and those. */
+  readonly algorithms?: readonly Algorithm[]
+}
+
+/**
+ * Pulls a replica from another node; it gets its name when it is what it should be. Throws
+ * source_failed, and what `Device.write` throws.
+ */
+export async function pullCopy(
+  { device, target, uploads, replace }: CopyExchange,
+  { puller, source, size: wanted, digests, algorithms }: Wanted,
+): Promise<Written> {
+  await device.checkWritable(wanted)
+  const pulled = await puller.open(source, wanted)
+  const { size, body, whole } = pulled
   try {
-    if (size !== (expected.size ?? size)) {
-      throw new CodedError('source_failed', `the source has ${size} bytes, not ${expected.size}`)
+    if (size !== (wanted ?? size)) {
+      throw new CodedError('source_failed', `the source has ${size} bytes, not ${wanted}`)
     }
     await device.checkWritable(size)
-    const written = await uploads.run(() =>
+    return await uploads.run(() =>
       device.write(target.path, body, {
         size,
-        expected: expected.digests,
-        algorithms: wantedDigests(request.headers['want-repr-digest']),
+        expected: digests,
+        algorithms,
         replace,
         pieceSize: uploads.pieceSize,
+        whole,
       }),
     )
-    return stored(written, exchange)
   } catch (err) {
     if (!isCoded(err, 'size_mismatch') && !isCoded(err, 'checksum_mismatch')) throw err
     throw new CodedError('source_failed', `the source is not what it should be: ${err.message}`)
   } finally {
-    await body.return()
+    pulled.close()
   }
 }
 

@@ -14,6 +14,8 @@ const bytes = 'the new bytes'
 interface Flow {
   readonly what: string
   readonly method: 'PUT' | 'COPY' | 'DELETE'
+  /** As a line among others. */
+  readonly line?: boolean
   /** In their order. */
   readonly steps: readonly string[]
   /** From this step on the file is as the request wants it. */
@@ -50,6 +52,14 @@ const flows: readonly Flow[] = [
   { what: 'PUT over an old file', ...put, before: 'old' },
   { what: 'signed PUT', ...put, signed: true },
   { what: 'COPY', method: 'COPY', steps: whole, done: 'put: named', after: bytes },
+  {
+    what: 'COPY in a line',
+    method: 'COPY',
+    line: true,
+    steps: whole,
+    done: 'put: named',
+    after: bytes,
+  },
   { what: 'last part', ...last },
   { what: 'last part over an old file', ...last, before: 'old' },
   { what: 'signed last part', ...last, signed: true },
@@ -72,6 +82,7 @@ const flows: readonly Flow[] = [
     range: '8-12/*',
   },
   { what: 'DELETE', ...deletion, before: 'old' },
+  { what: 'DELETE in a line', ...deletion, line: true, before: 'old' },
   { what: 'DELETE beside parts', ...deletion, before: 'old', parts: bytes },
 ]
 
@@ -115,17 +126,18 @@ async function killAt(
     if ((message as { pausedAt?: string }).pausedAt === step) paused++
   })
   for (const cut of here) {
-    const { method, body = '', range, fid } = cut
+    const { method, range, fid, line } = cut
+    const source = `http://127.0.0.1:${from}${replicaPath({ devid: 2, fid })}`
+    const text = { path: target(cut), ...(method === 'COPY' && { source, size: bytes.length }) }
+    const body = line ? JSON.stringify(text) : (cut.body ?? '')
     const outgoing = request({
       port: node.port,
-      method,
-      path: target(cut),
+      method: line ? 'POST' : method,
+      path: line ? (method === 'COPY' ? '/dev1/copies' : '/dev1/deletions') : target(cut),
       headers: {
         'content-length': body.length,
         ...(range !== undefined && { 'content-range': `bytes ${range}` }),
-        ...(method === 'COPY' && {
-          source: `http://127.0.0.1:${from}${replicaPath({ devid: 2, fid })}`,
-        }),
+        ...(method === 'COPY' && !line && { source }),
       },
     })
     outgoing.on('error', () => {})
