@@ -16,11 +16,23 @@ import {
   type PutAnswer,
   type Target,
 } from './storage-http.ts'
+import { linesOf, patienceFor, type Send, type Together } from './storage-together.ts'
 
 export type Algorithm = 'sha256' | 'md5' | 'sha1'
 
-/** `copy`: COPY with Source. `content-range`: PUT in parts. The others are named like the methods here. */
-export type Capability = 'copy' | 'content-range' | 'digest' | 'inventory' | 'receipt' | 'set-aside'
+/**
+ * `copy`: COPY with Source. `content-range`: PUT in parts. `copies`, `deletions`: many in one request.
+ * The others are named like the methods here.
+ */
+export type Capability =
+  | 'copy'
+  | 'copies'
+  | 'content-range'
+  | 'deletions'
+  | 'digest'
+  | 'inventory'
+  | 'receipt'
+  | 'set-aside'
 
 interface Options {
   readonly signal?: AbortSignal | undefined
@@ -31,6 +43,11 @@ export interface CopyOptions extends Options {
   readonly size: number
   /** SHA-256 that it must have, lower-case hex; undefined when not known. */
   readonly sha256?: string | undefined
+  /**
+   * Where the device takes several copies in one request (`/dev<N>/copies`, signed for COPY of
+   * `copies`): small ones that wait for each other go there together, when the node can.
+   */
+  readonly together?: string | undefined
 }
 
 export interface DigestOptions extends Options {
@@ -41,6 +58,8 @@ export interface DigestOptions extends Options {
 export interface InventoryOptions extends Options {
   /** Goes on behind this fid of an earlier list. */
   readonly after?: number | undefined
+  /** Files behind this one are not wanted; a node that cannot leave them out lists them as well. */
+  readonly until?: number | undefined
   /** Has each file read for these. */
   readonly algorithms?: readonly Algorithm[] | undefined
 }
@@ -93,16 +112,9 @@ export interface NodeRequests {
   inventory(url: string, options?: InventoryOptions): AsyncGenerator<StoredFile, void, undefined>
 }
 
-type Send = (
-  target: Target,
-  method: Dispatcher.HttpMethod,
-  options?: Partial<Dispatcher.RequestOptions> & Options,
-) => Promise<Dispatcher.ResponseData>
-
 const rememberMs = 60_000
 
-/** A copy runs at this many bytes a second at least; a digest takes an hour at most. */
-const copyRate = 4 * 1024 * 1024
+/** A digest takes an hour at most. */
 const digestMs = 3600_000
 
 const fieldNames: Readonly<Record<Algorithm, string>> = {
@@ -112,8 +124,11 @@ const fieldNames: Readonly<Record<Algorithm, string>> = {
 }
 const algorithmNames = Object.keys(fieldNames) as Algorithm[]
 
-/** Creates the requests over `send`, which throws when there is no answer. */
-export function createNodeRequests(send: Send): NodeRequests {
+/** Up to this size copies to one device go out together. */
+const smallBytes = 256 * 1024
+
+/** Creates the requests over `send`; `together` has small ones done with others. */
+export function createNodeRequests(send: Send, together: Together): NodeRequests {
   const known = new Map<string, About & { readonly at: number }>()
 
   async function askAbout(target: Target, options: Options): Promise<About> {
@@ -133,15 +148,19 @@ export function createNodeRequests(send: Send): NodeRequests {
 
     flushes: async (url, options = {}) => (await askAbout(parse(url), options)).flushes,
 
-    async copy(url, source, { size, sha256, signal }) {
+    async copy(url, source, { size, sha256, together: at, signal }) {
       const target = parse(url)
-      if (!(await ask(target, { signal })).has('copy')) return undefined
+      const can = await ask(target, { signal })
+      if (!can.has('copy')) return undefined
+      if (at !== undefined && size <= smallBytes && can.has('copies')) {
+        return together(at, { path: target.path, source, size, sha256 }, signal)
+      }
       const headers: Record<string, string> = { source, 'omg-expected-size': String(size) }
       if (sha256 !== undefined) {
         const digest = Buffer.from(sha256, 'hex').toString('base64')
         headers['omg-expected-digest'] = `sha-256=:${digest}:`
       }
-      const headersTimeout = 30_000 + (size / copyRate) * 1000
+      const headersTimeout = patienceFor(size)
       const method = 'COPY' as Dispatcher.HttpMethod
       const answer = await send(target, method, { headers, headersTimeout, signal })
       if (!isSuccess(answer)) throw await failure(target, answer)
@@ -175,13 +194,14 @@ export function createNodeRequests(send: Send): NodeRequests {
       return answer.statusCode === 204
     },
 
-    async *inventory(url, { after, algorithms = [], signal } = {}) {
+    async *inventory(url, { after, until, algorithms = [], signal } = {}) {
       const target = parse(url)
       if (!(await ask(target, { signal })).has('inventory')) {
         throw new CodedError('not_implemented', `${target.who} cannot list its files`)
       }
       const headers: Record<string, string> = {}
       if (after !== undefined) headers['omg-after-fid'] = String(after)
+      if (until !== undefined) headers['omg-until-fid'] = String(until)
       if (algorithms.length > 0) headers['want-repr-digest'] = wanted(algorithms)
       const answer = await send(target, 'GET', {
         headers,
@@ -199,6 +219,7 @@ async function* readLines(
   body: Dispatcher.ResponseData['body'],
 ): AsyncGenerator<StoredFile, void, undefined> {
   let broken: unknown = new Error('the list broke off')
+  let ended = false
   // It fails once more when it is left in mid-list.
   body.on('error', err => {
     broken = err
@@ -209,7 +230,9 @@ async function* readLines(
         end?: true
         digest?: string
       }
-      if (file.end) return
+      // It is read to its end, so that the connection can be used again.
+      ended ||= file.end === true
+      if (ended) continue
       yield { ...file, ...(digest !== undefined && { digest: readDigest(digest) }) }
     }
   } catch (err) {
@@ -217,18 +240,7 @@ async function* readLines(
   } finally {
     body.destroy()
   }
-  throw unreachable(target, broken)
-}
-
-/** Complete lines of a text, without their ends. */
-async function* linesOf(body: AsyncIterable<Buffer>): AsyncGenerator<string, void, undefined> {
-  let rest = ''
-  const decoder = new TextDecoder()
-  for await (const chunk of body) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n')
-    rest = lines.pop() ?? ''
-    yield* lines
-  }
+  if (!ended) throw unreachable(target, broken)
 }
 
 /** What a node says of itself; a foreign one says nothing. */

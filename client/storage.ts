@@ -23,6 +23,7 @@ import {
   unreachable,
 } from './storage-http.ts'
 import { createHeadClient } from './storage-head.ts'
+import { createTogether } from './storage-together.ts'
 import { createWatch } from './watch.ts'
 
 export type { PutAnswer } from './storage-http.ts'
@@ -63,6 +64,14 @@ export interface GetOptions extends RequestOptions {
   readonly host?: string | undefined
 }
 
+export interface RemoveOptions extends RequestOptions {
+  /**
+   * Where the device takes several deletions in one request (`/dev<N>/deletions`, signed for DELETE of
+   * `deletions`): those that wait for each other go there together, when the node can.
+   */
+  readonly together?: string | undefined
+}
+
 export interface StorageClient extends NodeRequests {
   /**
    * Writes a replica; resolves once the node answered 2xx, which ours does when it is on disk. An
@@ -81,7 +90,9 @@ export interface StorageClient extends NodeRequests {
    */
   get(url: string, options?: GetOptions): Promise<{ size: number; body: Readable }>
   /** True: it was there and is deleted. False: it was not there. Throws no_such_device. */
-  remove(url: string, options?: RequestOptions): Promise<boolean>
+  remove(url: string, options?: RemoveOptions): Promise<boolean>
+  /** Asks for a directory (MKCOL) and returns the status of the answer, whatever it is. */
+  makeDirectory(url: string, options?: RequestOptions): Promise<number>
   /** A small text (`usage`, a test file), cut at 64 KiB. Throws not_found. */
   text(url: string, options?: RequestOptions): Promise<string>
   /** Ends all connections; requests under way fail. May be called twice. */
@@ -128,7 +139,8 @@ export function createStorageClient({
       } catch (err) {
         signal?.throwIfAborted()
         // A server may close an idle connection in the moment it is used again (RFC 9112 §9.3.1).
-        const stale = attempt === 0 && request.body === undefined && isClosed(err)
+        const again = request.body === undefined || typeof request.body === 'string'
+        const stale = attempt === 0 && again && isClosed(err)
         if (!stale) throw unreachable(target, err)
       }
     }
@@ -175,8 +187,10 @@ export function createStorageClient({
     }
   }
 
+  const together = createTogether(send)
+  const requests = createNodeRequests(send, together)
   return {
-    ...createNodeRequests(send),
+    ...requests,
 
     async put(url, body, { size, signal, contentMd5, part } = {}) {
       const target = parse(url)
@@ -235,8 +249,17 @@ export function createStorageClient({
       throw await failure(target, answer)
     },
 
-    async remove(url, { signal } = {}) {
+    async remove(url, { together: at, signal } = {}) {
       const target = parse(url)
+      if (at !== undefined && (await requests.capabilities(url, { signal })).has('deletions')) {
+        return together(at, { path: target.path }, signal).then(
+          () => true,
+          (err: unknown) => {
+            if (isCoded(err, 'not_found')) return false
+            throw err
+          },
+        )
+      }
       const answer = await send(target, 'DELETE', { signal })
       if (isSuccess(answer)) {
         await answer.body.dump()
@@ -246,6 +269,14 @@ export function createStorageClient({
       // Without its device the node cannot know: the file may come back with the disk.
       if (answer.statusCode === 404 && err.code !== 'no_such_device') return false
       throw err
+    },
+
+    async makeDirectory(url, { signal } = {}) {
+      const method = 'MKCOL' as Dispatcher.HttpMethod
+      const headers = { 'content-length': '0' }
+      const answer = await send(parse(url), method, { headers, signal })
+      await answer.body.dump()
+      return answer.statusCode
     },
 
     async text(url, { signal } = {}) {

@@ -16,7 +16,8 @@ export const TrackerConfig = Type.Object({
     default: '127.0.0.1:7002',
   }),
   wireListen: Type.String({
-    description: 'HOST:PORT of the MogileFS line protocol, which has no authentication',
+    description:
+      'HOST:PORT of the MogileFS line protocol, which has no authentication; several comma-separated',
     default: '127.0.0.1:7001',
   }),
   wireAllow: Type.String({

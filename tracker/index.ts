@@ -9,6 +9,7 @@ import { checkSecret, formatAddress, parseAddress } from '../common/config.ts'
 import type { Daemon } from '../common/daemon.ts'
 import type { Logger } from '../common/log.ts'
 import type { Context } from './cluster/context.ts'
+import { Directories } from './cluster/directories.ts'
 import { ClusterState } from './cluster/state.ts'
 import { createReplicaUrls } from './cluster/urls.ts'
 import { hashToken } from './commands/tokens.ts'
@@ -27,6 +28,7 @@ import { Queries } from './wire/console/queries.ts'
 import { Watchers } from './wire/console/watchers.ts'
 import { withPlugins } from './wire/plugins.ts'
 import { createWireServer, type WireServerOptions } from './wire/server.ts'
+import { Courtesy } from './workers/courtesy.ts'
 import { createDeleteWorker } from './workers/delete.ts'
 import { createExpireWorker } from './workers/expire.ts'
 import { createFsckWorker } from './workers/fsck.ts'
@@ -45,7 +47,7 @@ import { Utilization } from './workers/utilization.ts'
 export type { TrackerConfig } from './config.ts'
 export type * from './plugins/plugin.ts'
 
-/** Listens as `http` and as `wire`. */
+/** Listens as `http` and as `wire`, the latter perhaps at several addresses, comma-separated. */
 export type Tracker = Daemon
 
 /** Database connections for commands and workers; for the rows that may be lost. */
@@ -64,7 +66,9 @@ const listOf = (setting: string): string[] =>
  */
 export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker {
   const httpListen = parseAddress('--http-listen', config.httpListen)
-  const wireListen = parseAddress('--wire-listen', config.wireListen)
+  const wireListen = config.wireListen
+    .split(',')
+    .map(entry => parseAddress('--wire-listen', entry.trim()))
   checkSecret('--secret-file', config.secret)
   if (config.previousSecret) checkSecret('--previous-secret-file', config.previousSecret)
   if (config.adminToken) checkSecret('--admin-token-file', config.adminToken)
@@ -82,6 +86,11 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
   const storage = createStorageClient()
   const previous = config.previousSecret ? [config.previousSecret] : []
   const queries = new Queries()
+  let httpRequests = 0
+  const courtesy = new Courtesy({
+    total: () => queries.total + httpRequests,
+    underWay: () => queries.processing,
+  })
   const jobs = createJobs({
     log,
     jobMaster: !config.noJobMaster,
@@ -91,16 +100,20 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
   })
   let hooks: InnerHooks | undefined
 
+  const urls = createReplicaUrls(cluster, [config.secret, ...previous])
   const base = {
     db,
     cluster,
     fids: createFidAllocator(db),
     names: createNames(db, lazyDb),
-    urls: createReplicaUrls(cluster, [config.secret, ...previous]),
+    urls,
     storage,
+    directories: new Directories({ cluster, urls, storage }),
     open: config.open,
     random: Math.random,
     wake: (worker: string) => jobs.wake(worker),
+    politely: <T>(work: () => Promise<T>) => courtesy.run(work),
+    countRequest: () => void httpRequests++,
     log,
   }
   const monitorLog = log.child({ worker: 'monitor' })
@@ -189,7 +202,7 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
       if (!address || typeof address === 'string') throw new Error('the tracker does not listen')
       return {
         http: formatAddress({ host: address.address, port: address.port }),
-        wire: formatAddress(wire.address),
+        wire: wire.addresses.map(formatAddress).join(),
       }
     },
   }

@@ -115,8 +115,9 @@ t.test('what mogstats wants to know gives the right numbers of a real cluster', 
     [{ deferred: true, count: 1 }],
   )
   t.strictSame(await sql('select * from file_to_queue'), [])
-  t.strictSame(await sql('select field, value from server_settings'), [
+  t.strictSame(await sql('select field, value from server_settings order by field'), [
     { field: 'delete_grace_seconds', value: '3600' },
+    { field: 'schema_version', value: '17' },
   ])
   const [device] = await sql<{ total: number; used: number; asof: number }>(
     'select mb_total as total, mb_used as used, mb_asof as asof from device where devid = 1',

@@ -65,7 +65,7 @@ export function readableSources(
   return orderForRead(holders, random).filter(isReadable)
 }
 
-type Hands = Pick<Context, 'urls' | 'storage' | 'hooks' | 'cluster'>
+type Hands = Pick<Context, 'urls' | 'storage' | 'directories' | 'hooks' | 'cluster'>
 
 interface Ends {
   readonly from: number
@@ -106,7 +106,8 @@ async function pull(ctx: Hands, content: Content, ends: Ends): Promise<Copied | 
   const url = ctx.urls.copy({ devid: to, fid }, at, { seconds: urlSeconds })
   if (!url) throw new CopyError('destination', to, notConfigured(to))
   try {
-    const stored = await ctx.storage.copy(url, source, { size, sha256, signal })
+    const together = ctx.urls.several(to, 'copies', { seconds: urlSeconds })
+    const stored = await ctx.storage.copy(url, source, { size, sha256, together, signal })
     if (!stored) return undefined
     const copied = { sha256: stored.sha256 ?? digestOf(stored.receipt) }
     return await verify(ctx, content, { copied, from, to, signal })
@@ -152,6 +153,7 @@ async function relay(
   const { from, to, signal } = ends
   const { fid, size } = content
   const { url, host } = other ?? { url: urlOf(ctx, 'GET', { devid: from, fid }), host: undefined }
+  await ctx.directories.forReplica(fid, [to])
   const source = await storage.get(url, { signal, host }).catch((err: unknown) => {
     throw new CopyError('source', from, err)
   })

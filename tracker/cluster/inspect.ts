@@ -135,7 +135,8 @@ async function listedSizes(
     if (!url || !(await ctx.storage.capabilities(url, { signal })).has('inventory'))
       return undefined
     // Up to ten digits, the order of the paths is that of the fids.
-    for await (const { fid, size } of ctx.storage.inventory(url, { after: from - 1, signal })) {
+    const options = { after: from - 1, until: to, signal }
+    for await (const { fid, size } of ctx.storage.inventory(url, options)) {
       if (fid > to) break
       sizes.set(fid, size)
     }

@@ -18,6 +18,8 @@ export interface Observation {
   readonly utilization?: number | undefined
   /** Seconds that its node's clock is ahead; undefined: about right, or not told. */
   readonly skewSeconds?: number | undefined
+  /** Its node refuses what is not as its Content-MD5 says; undefined: not seen yet. */
+  readonly rejectsBadMd5?: boolean | undefined
   /** Why it is not as it should be, as a sentence; undefined: it is, or nobody told. */
   readonly why?: string | undefined
 }

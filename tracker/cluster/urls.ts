@@ -12,6 +12,8 @@ export interface UrlOptions {
   readonly seconds: number
   /** Use the second address of hosts that have one. */
   readonly alternative?: boolean
+  /** Read where files are written, and not at the host's port for reading. */
+  readonly whereWritten?: boolean
   /** Address of who will use the URL: without `alternative`, a host's altmask decides on it. */
   readonly reader?: string
 }
@@ -21,6 +23,12 @@ export interface ReplicaUrls {
   replica(replica: Replica, options: UrlOptions): string | undefined
   /** The URL at which a node is told to copy a replica from `source`, `HOST:PORT` of another. */
   copy(replica: Replica, source: string, options: { readonly seconds: number }): string | undefined
+  /** Where a device takes several copies or deletions at once, signed; undefined as in `replica`. */
+  several(
+    devid: number,
+    what: 'copies' | 'deletions',
+    options: { readonly seconds: number },
+  ): string | undefined
   /** The same as `replica` without a signature, as MogileFS writes it. */
   plain(replica: Replica, options: Omit<UrlOptions, 'seconds'>): string | undefined
   /** The URL of something else below a device (`usage`), signed. */
@@ -62,7 +70,8 @@ export function createReplicaUrls(
     { alternative, reader }: Pick<UrlOptions, 'alternative' | 'reader'>,
   ): string => (altip && altmask && (alternative || covers(altmask, reader)) ? altip : ip)
   const origin = (host: HostRow, options: Omit<UrlOptions, 'seconds'>): string => {
-    const port = options.method === 'GET' ? (host.getPort ?? host.port) : host.port
+    const reads = options.method === 'GET' && !options.whereWritten
+    const port = reads ? (host.getPort ?? host.port) : host.port
     const ip = ipOf(host, options)
     return `http://${formatAddress({ host: ip, port })}`
   }
@@ -83,6 +92,13 @@ export function createReplicaUrls(
       const grant = { method: 'COPY', devid, object: `${fid}@${source}` } as const
       const token = sign(host, grant, seconds)
       return `${origin(host, { method: 'PUT' })}/dev${devid}/${fidPath(fid)}?${token}`
+    },
+    several(devid, what, { seconds }) {
+      const host = hostOf(devid)
+      if (!host) return undefined
+      const method = what === 'copies' ? 'COPY' : 'DELETE'
+      const token = sign(host, { method, devid, object: what }, seconds)
+      return `${origin(host, { method: 'PUT' })}/dev${devid}/${what}?${token}`
     },
     plain({ devid, fid }, options) {
       const host = hostOf(devid)

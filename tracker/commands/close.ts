@@ -18,8 +18,11 @@ import { abandonUpload, type OpenUpload } from '../store/uploads.ts'
 import { getClassOf, getDomain, getFileClass } from './lookup.ts'
 import { chooseDevices, expectUploads } from './uploads.ts'
 
-/** Longest key on the line protocol, in bytes. */
-const maxWireKey = 255
+/** Longest key, in bytes, that a file can be given over the line protocol. */
+export const maxWireKey = 255
+
+/** Milliseconds a node has to tell a file's length: Perl clients wait three seconds for us. */
+const lengthMs = 2_000
 
 /** How many destinations create_open names at most. */
 const maxDestinations = 3
@@ -175,15 +178,18 @@ export async function createClose(
 
 const notOpen = (): CodedError => new CodedError('no_temp_file', 'the upload is not open')
 
+/** Where the client has just written: what serves reads may not know of it yet. */
 function readUrl(ctx: Context, { devid, fid }: { devid: number; fid: number }): string {
-  const url = ctx.urls.replica({ devid, fid }, { method: 'GET', seconds: 3600 })
+  const options = { method: 'GET', seconds: 3600, whereWritten: true } as const
+  const url = ctx.urls.replica({ devid, fid }, options)
   if (!url) throw new CodedError('bogus_args', `no device ${devid}`)
   return url
 }
 
 async function verifySize(ctx: Context, args: CreateCloseArgs): Promise<number> {
   let problem = { type: 'missing', error: '404' }
-  const found = await ctx.storage.head(readUrl(ctx, args)).catch((err: unknown) => {
+  const signal = AbortSignal.timeout(lengthMs)
+  const found = await ctx.storage.head(readUrl(ctx, args), { signal }).catch((err: unknown) => {
     problem = { type: 'cantreach', error: err instanceof Error ? err.message : String(err) }
     return undefined
   })

@@ -1,11 +1,13 @@
 /** Domains and classes. Every change is audited in its transaction and seen by the next command. */
 import { CodedError } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
-import { findClass, type Domain } from '../cluster/snapshot.ts'
+import { findClass, numberSetting, type Domain } from '../cluster/snapshot.ts'
 import { parsePolicy, type KnownPolicies } from '../policy/spec.ts'
 import { insertAudit, type Caller } from '../store/audit.ts'
 import { isUniqueViolation } from '../store/db.ts'
 import {
+  abandonUploadsOf,
+  declassifyUploads,
   hasFiles,
   insertClass,
   insertDomain,
@@ -66,10 +68,15 @@ export async function changeDomain(
   return getConfiguredDomain(ctx, name)
 }
 
-/** Removes an empty domain. What its trash holds goes with it. Throws domain_not_found, domain_has_files or domain_has_classes. */
+/**
+ * Removes a domain without files. What its trash holds goes with it, and what is being uploaded.
+ * Throws domain_not_found, domain_has_files or domain_has_classes.
+ */
 export async function deleteDomain(ctx: Context, name: string, caller: Caller): Promise<void> {
   const { id, classes } = await getConfiguredDomain(ctx, name)
+  const graceSeconds = numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds')
   await ctx.db.transaction(async tx => {
+    await abandonUploadsOf(tx, id, graceSeconds)
     if (await hasFiles(tx, id)) throw new CodedError('domain_has_files', `${name} holds files`)
     if (classes.size > 1) {
       throw new CodedError('domain_has_classes', `${name} has classes beside the default one`)
@@ -89,8 +96,9 @@ export interface ClassArgs extends Omit<ClassChange, 'hashtype'> {
 }
 
 /**
- * Creates a class. Throws no_domain, no_class, invalid_mindevcount, invalid_replpolicy,
- * invalid_hashtype, domain_not_found or class_exists, in this order.
+ * Creates a class, or changes the default one that nobody has changed yet. Throws no_domain, no_class,
+ * invalid_mindevcount, invalid_replpolicy, invalid_hashtype, domain_not_found or class_exists, in this
+ * order.
  */
 export async function createClass(
   ctx: Context,
@@ -99,7 +107,10 @@ export async function createClass(
 ): Promise<ClassRow> {
   const change = checkClass(args, ctx.cluster.policies)
   const { domain, name } = args
-  const { id: domainId } = await getConfiguredDomain(ctx, domain)
+  const configured = await getConfiguredDomain(ctx, domain)
+  // The default class is there in any case; to its creator it is not until somebody has.
+  if (findClass(configured, name)?.implicit) return changeClass(ctx, args, caller)
+  const { id: domainId } = configured
   try {
     await ctx.db.transaction(async tx => {
       await insertClass(tx, { domainId, name, ...change })
@@ -135,8 +146,9 @@ export async function changeClass(
 }
 
 /**
- * Removes an unused class. Throws no_domain, no_class, nodel_default_class, domain_not_found,
- * class_not_found or class_has_files, in this order.
+ * Removes a class without files; what is being uploaded to it will be in the default class. Throws
+ * no_domain, no_class, nodel_default_class, domain_not_found, class_not_found or class_has_files, in
+ * this order.
  */
 export async function deleteClass(
   ctx: Context,
@@ -147,6 +159,7 @@ export async function deleteClass(
   if (name === 'default') throw new CodedError('nodel_default_class', 'the default class stays')
   const { domainId, id } = await getClass(ctx, { domain, name })
   await ctx.db.transaction(async tx => {
+    await declassifyUploads(tx, domainId, id)
     if (await hasFiles(tx, domainId, id)) {
       throw new CodedError('class_has_files', `files of ${domain} belong to ${name}`)
     }

@@ -1,5 +1,6 @@
 /** What most commands begin with: the domain, the class, the device that a name stands for. */
 import { CodedError } from '../../common/errors.ts'
+import { maxKeyBytes } from '../../common/keys.ts'
 import type { Context } from '../cluster/context.ts'
 import { findClass, type Domain } from '../cluster/snapshot.ts'
 import { fileKey, type FileKey } from '../store/files.ts'
@@ -34,13 +35,14 @@ export async function getFileClass(
   return row
 }
 
-/** A key of a domain. Throws no_domain, unreg_domain or no_key. */
+/** A key of a domain. Throws no_domain, unreg_domain or no_key, unknown_key when no key is so long. */
 export async function getFileKey(
   ctx: Cluster,
   { domain, key }: { domain: string; key: Buffer },
 ): Promise<FileKey> {
   const { id } = await getDomain(ctx, domain)
   if (key.length === 0) throw new CodedError('no_key', 'no key given')
+  if (key.length > maxKeyBytes) throw new CodedError('unknown_key', 'no key is so long')
   return fileKey(id, key)
 }
 

@@ -73,6 +73,10 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
   })
   if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
   expectUploads(ctx, devices.slice(0, target.copies), args.size)
+  await ctx.directories.forReplica(
+    fid,
+    devices.map(({ devid }) => devid),
+  )
   const targets = devices.flatMap(device => {
     const url = ctx.urls.replica({ devid: device.devid, fid }, { method: 'PUT', seconds })
     return url === undefined ? [] : { device, url }

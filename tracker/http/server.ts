@@ -43,6 +43,10 @@ export async function createHttpFront(ctx: Context): Promise<FastifyInstance> {
       `${part}${field ? ` ${field}` : ''} ${problem?.message ?? 'is wrong'}${names ? ` (${names})` : ''}`,
     )
   })
+  app.addHook('onRequest', (_request, _reply, done) => {
+    ctx.countRequest()
+    done()
+  })
   app.addHook('preValidation', async request => checkJson(request.body))
   await app.register(swagger, {
     openapi: {

@@ -45,7 +45,7 @@ const networksOf = (devices: readonly Device[]): Set<string> =>
 /** Copies on `min` hosts, and on as many networks as there are, up to `min`. */
 export function multipleNetworks(min: number, state: PolicyState): Verdict {
   const { copies, devices } = state
-  if (min === 1 && copies.length > 0) return copies.length > 1 ? excess : satisfied
+  if (min === 1 && copies.length > 0) return satisfied
   if (onEveryDevice(state)) return satisfied
   const hosts = hostsOf(copies)
   const networks = networksOf(copies)

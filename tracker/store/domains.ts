@@ -12,6 +12,8 @@ export interface ClassRow {
   replpolicy: string | null
   hashtype: Hashtype
   ackCopies: number
+  /** The default class as it came with its domain. */
+  implicit: boolean
 }
 
 export interface DomainRow {
@@ -53,7 +55,7 @@ export async function listClasses(db: Db): Promise<ClassRow[]> {
     name: 'domains.list_classes',
     text: `
       select domain_id as "domainId", id, name, mindevcount, replpolicy,
-        hashtype as "hashtypeId", ack_copies as "ackCopies"
+        hashtype as "hashtypeId", ack_copies as "ackCopies", implicit
       from class order by domain_id, id`,
   })
   return rows.map(({ hashtypeId, ...row }) => ({ ...row, hashtype: hashtypeName(hashtypeId) }))
@@ -67,7 +69,7 @@ export async function insertDomain(db: Db, name: string): Promise<number> {
       with added as (
         insert into domain (name) values ($1) returning id
       )
-      insert into class (domain_id, id, name) select id, 0, 'default' from added
+      insert into class (domain_id, id, name, implicit) select id, 0, 'default', true from added
       returning domain_id as id`,
     values: [name],
   })
@@ -91,20 +93,51 @@ export async function removeDomain(db: Db, id: number): Promise<void> {
   await db.query({ name: 'domains.remove', text: 'delete from domain where id = $1', values: [id] })
 }
 
-/** True when any file or open upload belongs to the domain, and to the class when one is given. */
+/** True when any file belongs to the domain, and to the class when one is given. */
 export async function hasFiles(db: Db, domainId: number, classId?: number): Promise<boolean> {
   const { rows } = await db.query<{ found: boolean }>({
     name: 'domains.has_files',
     text: `
       select exists (
-          select from file where domain_id = $1 and ($2::int is null or class_id = $2)
-        ) or exists (
-          select from upload
-          where domain_id = $1 and ($2::int is null or class_id = $2) and committed_at is null
-        ) as found`,
+        select from file where domain_id = $1 and ($2::int is null or class_id = $2)
+      ) as found`,
     values: [domainId, classId ?? null],
   })
   return rows[0]!.found
+}
+
+/**
+ * Gives up the open uploads of a domain that is to go, and queues what was written for deletion. Goes
+ * before the look for files: an upload that is committed in the same moment is one by then.
+ */
+export async function abandonUploadsOf(
+  tx: Db,
+  domainId: number,
+  graceSeconds: number,
+): Promise<void> {
+  await tx.query({
+    name: 'domains.abandon_uploads',
+    text: `
+      with gone as (
+        delete from upload where domain_id = $1 and committed_at is null
+        returning fid, slot, devids
+      )
+      insert into delete_job (fid, slot, devids, next_try)
+      select fid, slot, devids, now() + make_interval(secs => $2) from gone
+      on conflict (fid, slot) do nothing`,
+    values: [domainId, graceSeconds],
+  })
+}
+
+/** Has the open uploads of a class that is to go become files of the default one. As above. */
+export async function declassifyUploads(tx: Db, domainId: number, classId: number): Promise<void> {
+  await tx.query({
+    name: 'domains.declassify_uploads',
+    text: `
+      update upload set class_id = 0
+      where domain_id = $1 and class_id = $2 and committed_at is null`,
+    values: [domainId, classId],
+  })
 }
 
 /** Creates a class. Throws a unique violation. */
@@ -139,7 +172,8 @@ export async function updateClass(
         mindevcount = coalesce($3, mindevcount),
         replpolicy = coalesce($4, replpolicy),
         hashtype = case when $5 then $6::smallint else hashtype end,
-        ack_copies = coalesce($7, ack_copies)
+        ack_copies = coalesce($7, ack_copies),
+        implicit = false
       where domain_id = $1 and id = $2`,
     values: [
       domainId,

@@ -108,8 +108,9 @@ export async function deferReplication(
 }
 
 /**
- * Queues bytes that no row names; adds to what is queued for that fid already, and only where that
- * waits for the trash to let go does not wait as long.
+ * Queues bytes that no row names; adds to what is queued for that fid already. Where that waits for
+ * the trash to let go, or was tried before and may be under way, it does not wait as long; where the
+ * grace period still runs it does.
  */
 export async function insertDeletion(
   db: Db,
@@ -126,7 +127,7 @@ export async function insertDeletion(
           select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
         ),
         next_try = case
-          when exists (
+          when delete_job.attempts > 0 or exists (
             select from trash where trash.fid = excluded.fid and trash.slot = excluded.slot
           ) then least(delete_job.next_try, excluded.next_try)
           else delete_job.next_try end`,
@@ -199,7 +200,7 @@ export interface QueuedDeletion extends QueuedJob {
 }
 
 const nextTry = `
-  case when next_try < 'infinity' then extract(epoch from next_try)::bigint end as "nextTry"`
+  case when next_try < 'infinity' then floor(extract(epoch from next_try))::bigint end as "nextTry"`
 
 export async function findReplication(db: Db, fid: number): Promise<QueuedJob | undefined> {
   const { rows } = await db.query<QueuedJob>({

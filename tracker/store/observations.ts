@@ -12,6 +12,8 @@ export interface Seen {
   readonly utilization: number | null
   /** How far the node's clock is ahead; null: about right, or not told. */
   readonly skewSeconds: number | null
+  /** The node refuses what is not as its Content-MD5 says; null: not seen. */
+  readonly rejectsBadMd5: boolean | null
 }
 
 export interface Observation extends Seen {
@@ -30,11 +32,13 @@ export async function putObservations(db: Db, seen: readonly Seen[]): Promise<vo
     name: 'observations.put',
     text: `
       insert into observation (devid, seen_at, away_since, state, host_state, total_bytes, used_bytes,
-        utilization, skew_seconds)
+        utilization, skew_seconds, rejects_bad_md5)
       select devid, now(), case when state in ('writeable', 'readable') then null else now() end,
-        state, host_state, total_bytes, used_bytes, utilization, skew_seconds
-      from unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::real[], $7::int[])
-        as seen (devid, state, host_state, total_bytes, used_bytes, utilization, skew_seconds)
+        state, host_state, total_bytes, used_bytes, utilization, skew_seconds, rejects_bad_md5
+      from unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::real[], $7::int[],
+          $9::boolean[])
+        as seen (devid, state, host_state, total_bytes, used_bytes, utilization, skew_seconds,
+          rejects_bad_md5)
       on conflict (devid) do update set
         seen_at = excluded.seen_at,
         away_since = case
@@ -47,7 +51,8 @@ export async function putObservations(db: Db, seen: readonly Seen[]): Promise<vo
         total_bytes = coalesce(excluded.total_bytes, observation.total_bytes),
         used_bytes = coalesce(excluded.used_bytes, observation.used_bytes),
         utilization = excluded.utilization,
-        skew_seconds = excluded.skew_seconds`,
+        skew_seconds = excluded.skew_seconds,
+        rejects_bad_md5 = excluded.rejects_bad_md5`,
     values: [
       seen.map(({ devid }) => devid),
       seen.map(({ state }) => state),
@@ -57,6 +62,7 @@ export async function putObservations(db: Db, seen: readonly Seen[]): Promise<vo
       seen.map(({ utilization }) => utilization),
       seen.map(({ skewSeconds }) => skewSeconds),
       unwatchedSeconds,
+      seen.map(({ rejectsBadMd5 }) => rejectsBadMd5),
     ],
   })
 }
@@ -67,7 +73,7 @@ export async function listObservations(db: Db): Promise<Observation[]> {
     name: 'observations.list',
     text: `
       select devid, state, host_state as "hostState", total_bytes as "totalBytes",
-        used_bytes as "usedBytes", utilization, skew_seconds as "skewSeconds",
+        used_bytes as "usedBytes", utilization, skew_seconds as "skewSeconds", rejects_bad_md5 as "rejectsBadMd5",
         extract(epoch from now() - seen_at)::float8 as "ageSeconds",
         extract(epoch from now() - away_since)::float8 as "awaySeconds"
       from observation`,

@@ -64,12 +64,16 @@ function decode(part: string): string {
 /**
  * Reads an argument string, `name=value&…`, into wire strings. Any bytes at all give a result: a
  * broken `%` stands for itself, empty segments and a bare `0` are dropped, what follows a second `=`
- * is thrown away. Of a name given twice the first counts: nginx-mogilefs-module repeats `class`, and
- * joining the two with NUL, as MogileFS-Server does, helps nobody.
+ * is thrown away, and what follows `limit` arguments. Of a name given twice the first counts:
+ * nginx-mogilefs-module repeats `class`, and joining the two with NUL, as MogileFS-Server does, helps
+ * nobody.
  */
-export function decodeArgs(text: string): Map<string, string> {
+export function decodeArgs(text: string, limit = Number.POSITIVE_INFINITY): Map<string, string> {
   const args = new Map<string, string>()
-  for (const segment of text.split('&')) {
+  for (let start = 0; start < text.length && args.size < limit;) {
+    const next = text.indexOf('&', start)
+    const segment = text.slice(start, next === -1 ? text.length : next)
+    start += segment.length + 1
     if (segment === '' || segment === '0') continue
     const equals = segment.indexOf('=')
     const end = equals === -1 ? segment.length : equals
@@ -81,6 +85,9 @@ export function decodeArgs(text: string): Map<string, string> {
   }
   return args
 }
+
+/** Arguments that are read of a request: one of a few bytes takes ten times as many of memory. */
+const maxArgs = 1000
 
 /** A request line, taken apart. */
 export interface ParsedLine {
@@ -104,7 +111,7 @@ export function parseLine(line: string): ParsedLine | undefined {
   if (at === start) return undefined
   const command = line.slice(start, at).toLowerCase()
   while (isSpace[line.charCodeAt(at)]) at++
-  const args = decodeArgs(line.slice(at))
+  const args = decodeArgs(line.slice(at), maxArgs)
   return { command, args, callid: args.get('callid') }
 }
 

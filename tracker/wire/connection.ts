@@ -31,8 +31,11 @@ export interface WireClient {
 /** Answers one line with complete reply lines, a wire string. Must neither throw nor reject. */
 export type Answer = (line: string, client: WireClient) => string | Promise<string>
 
-/** Where all connections' bytes are read, in turn. */
-const scratch = Buffer.allocUnsafeSlow(64 * 1024)
+/**
+ * Where all connections' bytes are read, in turn. As much is kept of each that is ahead of its answers,
+ * so it is little.
+ */
+const scratch = Buffer.allocUnsafeSlow(16 * 1024)
 
 export interface ConnectionOptions {
   readonly answer: Answer
@@ -100,7 +103,7 @@ export class Connection implements WireClient, Debtor {
     socket.on('error', err => log.debug({ err }, 'connection failed'))
     socket.on('close', () => {
       this.#over = true
-      this.#reader.release()
+      this.#run()
       this.#owe(0)
     })
   }
@@ -148,6 +151,8 @@ export class Connection implements WireClient, Debtor {
 
   /** Answers what has arrived, until nothing is left or something has to be waited for. */
   #run(): void {
+    // A request under way is in memory for as long as it takes, whether or not its client is still there.
+    if (this.#over && !this.#busy) this.#reader.release()
     while (!this.#busy && !this.#over) {
       if (this.#out.length >= writeBytes) this.#flush()
       if (this.#socket.writableLength > maxUnsentBytes) {

@@ -5,7 +5,7 @@ import type { Budget } from './memory.ts'
 /** Longest request line in bytes, without its line end. */
 export const maxLineBytes = 1024 * 1024
 
-/** Bytes that the beginning of every line may have; what it has more comes out of the common budget. */
+/** Bytes that every line may have; a longer one comes out of the common budget. */
 const freeBytes = 4 * 1024
 
 const lf = 10
@@ -23,9 +23,11 @@ export class LineReader {
   /** Room for the beginning of a line whose end is still to come; `#carried` bytes of it are in use. */
   #carry: Buffer = empty
   #carried = 0
+  /** What the line last given out takes of the budget. */
+  #given = 0
   readonly #budget: Budget
 
-  /** `budget` is for the beginnings of long lines, of all readers together. */
+  /** `budget` is for long lines, of all readers together: while they arrive and until the next one. */
   constructor(budget: Budget) {
     this.#budget = budget
   }
@@ -46,10 +48,12 @@ export class LineReader {
 
   /**
    * The next line that is not empty, one character per byte, without its LF and one CR before it;
-   * undefined when more bytes are needed. Throws line_too_long, also when the budget has no room for
-   * a long one; after it nothing more can be read.
+   * undefined when more bytes are needed. The line before counts as done with. Throws line_too_long,
+   * also when the budget has no room for a long one; after it nothing more can be read.
    */
   next(): string | undefined {
+    this.#budget.give(this.#given)
+    this.#given = 0
     for (;;) {
       const end = this.#chunk.indexOf(lf, this.#at)
       if (end === -1) {
@@ -58,13 +62,18 @@ export class LineReader {
       }
       const line = this.#carried === 0 ? this.#cut(this.#chunk, this.#at, end) : this.#join(end)
       this.#at = end + 1
-      if (line !== '') return line
+      if (line === '') continue
+      const cost = costOf(line)
+      if (!this.#budget.take(cost)) throw noRoom()
+      this.#given = cost
+      return line
     }
   }
 
-  /** Lets go of what has arrived. */
+  /** Lets go of what has arrived, and counts the last line as done with. */
   release(): void {
-    this.#budget.give(costOf(this.#carry))
+    this.#budget.give(costOf(this.#carry) + this.#given)
+    this.#given = 0
     this.#carry = empty
     this.#carried = 0
     this.#chunk = empty
@@ -103,7 +112,7 @@ export class LineReader {
     if (length > this.#carry.length) {
       const bytes = Math.max(length, 2 * this.#carry.length)
       if (!this.#budget.take(costOf({ length: bytes }) - costOf(this.#carry))) {
-        throw new CodedError('line_too_long', 'there is no room for so long a request line now')
+        throw noRoom()
       }
       // Small rooms come out of a pool that a single one of them would keep from being freed.
       const room = Buffer.allocUnsafeSlow(bytes)
@@ -115,7 +124,10 @@ export class LineReader {
   }
 }
 
-/** Bytes of the budget that a room takes. */
+const noRoom = (): CodedError =>
+  new CodedError('line_too_long', 'there is no room for so long a request line now')
+
+/** Bytes of the budget that a line, or the room for its beginning, takes. */
 const costOf = ({ length }: { readonly length: number }): number =>
   length > freeBytes ? length : 0
 

@@ -1,6 +1,7 @@
 /** Requests of the line protocol with plugins before and behind them. */
 import { CodedError, isCoded } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
+import { asDatabaseError } from '../commands/database-errors.ts'
 import { deleteFile } from '../commands/files.ts'
 import { getDomain } from '../commands/lookup.ts'
 import type { InnerHooks } from '../plugins/inner-hooks.ts'
@@ -44,9 +45,7 @@ async function withHooks(
   const values = new Map(request.args)
   const domain = wireToUtf8(values.get('domain') ?? '')
   const { id } = await getDomain(ctx, domain).catch((err: unknown) => {
-    throw isCoded(err, 'database_unavailable')
-      ? new CodedError('db', err.message, { cause: err })
-      : err
+    throw asDatabaseError(err)
   })
   values.set('dmid', String(id))
   const asked: PluginRequest = { command, address: remoteAddress, args: createArgs(values) }

@@ -21,7 +21,8 @@ export interface WireRequest extends ParsedLine {
 }
 
 export interface WireServerOptions {
-  readonly listen: Address
+  /** At least one. */
+  readonly listen: readonly Address[]
   /**
    * Answers a request with the line that `formatOk` made. A CodedError thrown becomes its `ERR` line,
    * anything else thrown is logged and becomes `ERR failure`.
@@ -48,8 +49,8 @@ export interface WireServerOptions {
 }
 
 export interface WireServer extends Service {
-  /** Where it listens; throws before `start` has resolved. */
-  readonly address: Address
+  /** Where it listens, in the order of its settings; throws before `start` has resolved. */
+  readonly addresses: readonly Address[]
 }
 
 /** Milliseconds of silence after which TCP asks whether a client is still there: there is no idle time-out. */
@@ -88,7 +89,7 @@ export function createWireServer(options: WireServerOptions): WireServer {
       return
     }
     const others = perAddress.get(address) ?? 0
-    if (others >= maxConnectionsPerAddress) {
+    if (connections.size >= maxConnections || others >= maxConnectionsPerAddress) {
       warnFull(address)
       socket.destroy()
       return
@@ -105,17 +106,19 @@ export function createWireServer(options: WireServerOptions): WireServer {
     })
   }
 
-  const server = createServer(
-    // Half-open: a client may send its requests, end its side, and still read all answers.
-    { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs },
-    accept,
+  const servers = listen.map(() =>
+    createServer(
+      // Half-open: a client may send its requests, end its side, and still read all answers.
+      { allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: keepAliveMs },
+      accept,
+    ),
   )
-  server.maxConnections = maxConnections
-  server.on('drop', dropped => warnFull(plainAddress(dropped?.remoteAddress ?? '')))
 
   const shutDown = async (): Promise<void> => {
     queries.close()
-    const closed = new Promise<void>(resolve => server.close(() => resolve()))
+    const closed = Promise.all(
+      servers.map(server => new Promise<void>(resolve => server.close(() => resolve()))),
+    )
     for (const connection of connections) connection.close()
     const deadline = setTimeout(() => {
       for (const connection of connections) connection.destroy()
@@ -126,18 +129,22 @@ export function createWireServer(options: WireServerOptions): WireServer {
 
   return {
     async start() {
-      server.listen({ host: listen.host, port: listen.port, backlog: 1024 })
-      await once(server, 'listening')
-      server.on('error', err => log.error({ err }, 'listener failed'))
+      for (const [i, server] of servers.entries()) {
+        server.listen({ ...listen[i], backlog: 1024 })
+        await once(server, 'listening')
+        server.on('error', err => log.error({ err }, 'listener failed'))
+      }
     },
     close() {
       closing ??= shutDown()
       return closing
     },
-    get address() {
-      const address = server.address() as AddressInfo | null
-      if (!address) throw new Error('the wire server is not listening')
-      return { host: address.address, port: address.port }
+    get addresses() {
+      return servers.map(server => {
+        const address = server.address() as AddressInfo | null
+        if (!address) throw new Error('the wire server is not listening')
+        return { host: address.address, port: address.port }
+      })
     },
   }
 }

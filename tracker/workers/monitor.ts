@@ -142,6 +142,7 @@ class Watch {
         usedBytes,
         utilization: device.utilization ?? null,
         skewSeconds: cluster.observation(devid)?.skewSeconds ?? null,
+        rejectsBadMd5: cluster.observation(devid)?.rejectsBadMd5 ?? null,
       }))
       await putObservations(db, observations)
       const usages = seen.flatMap(({ devid, totalBytes, usedBytes, observed }) =>
@@ -209,11 +210,12 @@ class Watch {
     const host = this.#ctx.cluster.snapshot.hosts.get(device.host.id)
     if (!host) return { state: 'unknown', answered: false }
     const due = performance.now() - (this.#testedAt.get(devid) ?? -Infinity) >= writeTestMs
-    const test = due || this.#stateOf(devid) !== 'writeable'
+    const before = this.#stateOf(devid)
+    const test = due || before !== 'writeable'
     const now = (): number => Date.now() / 1000 + this.#offset
-    const look = await probe(this.#ctx, { device, host }, { test, now })
+    const look = await probe(this.#ctx, { device, host }, { test, before, now })
     if (look.state !== 'writeable') this.#testedAt.delete(devid)
-    else if (test) this.#testedAt.set(devid, performance.now())
+    else if (test && look.usage) this.#testedAt.set(devid, performance.now())
     return look
   }
 
@@ -243,13 +245,17 @@ class Watch {
   }
 
   /** Returns what it was before. */
-  #observe(device: Device, { state, usage, skewSeconds, why }: Look): Device['observed'] {
+  #observe(
+    device: Device,
+    { state, usage, skewSeconds, rejectsBadMd5, why }: Look,
+  ): Device['observed'] {
     const { devid } = device
     const before = this.#stateOf(devid)
     this.#ctx.cluster.observeDevice(devid, {
       state,
       skewSeconds,
       why,
+      ...(rejectsBadMd5 !== undefined && { rejectsBadMd5 }),
       ...(usage && {
         totalBytes: usage.totalBytes,
         usedBytes: usage.usedBytes,
@@ -264,7 +270,7 @@ class Watch {
   }
 
   #believe(device: Device, one: Observation): void {
-    const { totalBytes, usedBytes, utilization, skewSeconds } = one
+    const { totalBytes, usedBytes, utilization, skewSeconds, rejectsBadMd5 } = one
     this.#ctx.cluster.observeHost(device.host.id, one.hostState)
     const usage =
       totalBytes !== null && usedBytes !== null
@@ -275,6 +281,7 @@ class Watch {
       state: one.state,
       answered: true,
       skewSeconds: skewSeconds ?? undefined,
+      rejectsBadMd5: rejectsBadMd5 ?? undefined,
       ...(usage && { usage }),
     })
   }

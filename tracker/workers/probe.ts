@@ -2,6 +2,7 @@
  * One look at a device: how full it is, and whether what is written comes back (MogileFS-Server,
  * `lib/MogileFS/Worker/Monitor.pm`).
  */
+import { createHash } from 'node:crypto'
 import { isCoded } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
 import type { Device, DeviceObservation } from '../policy/device.ts'
@@ -30,15 +31,19 @@ export interface Look {
   readonly usage?: Usage
   /** Seconds that the node's clock is ahead, when that is more than signatures allow for. */
   readonly skewSeconds?: number | undefined
+  /** Its node refused what was not as its Content-MD5 said; undefined: it was not asked, or kept silent. */
+  readonly rejectsBadMd5?: boolean | undefined
   /** Why it is not as it should be. */
   readonly why?: string
 }
 
-type Eyes = Pick<Context, 'urls' | 'storage' | 'random'>
+type Eyes = Pick<Context, 'urls' | 'storage' | 'directories' | 'random'>
 
 export interface ProbeOptions {
   /** Test it by writing; else it is at most readable, or what it was. */
   readonly test: boolean
+  /** What it is while its usage tells no sizes, as that of a server that is just writing it. */
+  readonly before: DeviceObservation
   /** Unix time in seconds by the database's clock. */
   readonly now: () => number
 }
@@ -47,7 +52,7 @@ export interface ProbeOptions {
 export async function probe(
   ctx: Eyes,
   { device, host }: { readonly device: Device; readonly host: HostRow },
-  { test, now }: ProbeOptions,
+  { test, before, now }: ProbeOptions,
 ): Promise<Look> {
   const { devid } = device
   const url = ctx.urls.object(
@@ -58,20 +63,22 @@ export async function probe(
   try {
     const text = await ctx.storage.text(url, { signal: AbortSignal.timeout(answerMs) })
     const usage = parseUsage(text)
-    if (!usage) return { state: 'unreachable', answered: true, why: 'its usage tells no sizes' }
+    if (!usage) return { state: before, answered: true, why: 'its usage tells no sizes' }
     const skewSeconds = await skewOf(ctx, url, usage, now())
     if (device.status === 'readonly' || host.status === 'readonly' || skewSeconds !== undefined) {
       return { state: 'readable', answered: true, usage, skewSeconds }
     }
     if (!test) return { state: 'writeable', answered: true, usage }
     const why = await writeTest(ctx, host, devid)
-    return why === undefined
-      ? { state: 'writeable', answered: true, usage }
-      : { state: 'readable', answered: true, usage, why }
+    if (why !== undefined) return { state: 'readable', answered: true, usage, why }
+    const rejectsBadMd5 = await digestTest(ctx, host, devid)
+    return { state: 'writeable', answered: true, usage, rejectsBadMd5 }
   } catch (err) {
-    // A node that answers with an error is there; what keeps silent is cause of another error.
-    const answered = isCoded(err) && err.cause === undefined
-    return { state: 'unreachable', answered, why: err instanceof Error ? err.message : String(err) }
+    return {
+      state: 'unreachable',
+      answered: isRefusal(err),
+      why: err instanceof Error ? err.message : String(err),
+    }
   }
 }
 
@@ -103,8 +110,27 @@ export function parseUsage(text: string): Usage | undefined {
   return { totalBytes, usedBytes, utilization: value('utilization'), time: value('time') }
 }
 
+const badMd5 = createHash('md5').update('!').digest()
+
+/** True when the node refuses a file with the digest of another one; undefined when it keeps silent. */
+async function digestTest(ctx: Eyes, host: HostRow, devid: number): Promise<boolean | undefined> {
+  const object = { devid, name: 'test-write/test-md5' }
+  const url = ctx.urls.object(host, object, { method: 'PUT', seconds: urlSeconds })
+  const signal = AbortSignal.timeout(answerMs)
+  try {
+    await ctx.storage.put(url, Buffer.from('.'), { size: 1, contentMd5: badMd5, signal })
+    return false
+  } catch (err) {
+    return isRefusal(err) || undefined
+  }
+}
+
+/** The node gave an answer; what keeps silent is cause of another error. */
+const isRefusal = (err: unknown): boolean => isCoded(err) && err.cause === undefined
+
 /** Undefined when what is written comes back. Another tracker may write the same name meanwhile. */
 async function writeTest(ctx: Eyes, host: HostRow, devid: number): Promise<string | undefined> {
+  await ctx.directories.forTest(host, devid)
   for (let attempt = 0; attempt < 2; attempt++) {
     const n = Math.floor(ctx.random() * 100)
     const object = { devid, name: `test-write/test-write-${n}` }

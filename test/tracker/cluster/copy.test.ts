@@ -88,7 +88,8 @@ async function run(
   t.teardown(() => storage.close())
   const urlOf = ({ devid }: { devid: number }): string =>
     `${devid === 1 ? source.origin : target.origin}/dev${devid}/file`
-  const urls = { replica: urlOf, copy: urlOf } as never
+  const directories = { forReplica: async () => {} } as never
+  const urls = { replica: urlOf, copy: urlOf, several: () => undefined } as never
   let underWay = 0
   const cluster = {
     expect() {
@@ -97,7 +98,10 @@ async function run(
     },
   } as Partial<ClusterState> as ClusterState
   const wanted = { fid, size: body.length, sha256: undefined, ...content }
-  const result = await copyReplica({ storage, urls, cluster }, wanted, { from: 1, to: 2 }).then(
+  const result = await copyReplica({ storage, urls, cluster, directories }, wanted, {
+    from: 1,
+    to: 2,
+  }).then(
     copied => copied,
     (err: unknown) => {
       if (err instanceof CopyError) return `${err.end}: ${err.message}`

@@ -155,7 +155,7 @@ const acrossNetworks: [layout: string, verdict: string][] = [
   ['min=2 h1=net:10.1[d1=X d2=_] h2=net:10.1[d3=_] h3=net:10.2,down[d4=_]', 'copy(2,3) desperate'],
   ['min=2 h1=net:10.1[d1=X] h2=net:10.1[d3=_] h3=net:10.2[d4=X/dead d5=_]', 'copy(5)'],
   ['min=1 h1=net:10.1[d1=X] h2=net:10.2[d2=_]', 'satisfied'],
-  ['min=1 h1=net:10.1[d1=X] h2=net:10.2[d2=X]', 'excess'],
+  ['min=1 h1=net:10.1[d1=X] h2=net:10.2[d2=X d3=_]', 'satisfied'],
 ]
 for (const [layout, expected] of acrossNetworks) {
   t.test(`${layout} is ${expected} for MultipleNetworks`, async t =>

@@ -3,6 +3,7 @@ import { claimDeletions, deferDeletion, settleDeletions } from '../../../tracker
 import {
   claimReplications,
   deferReplication,
+  insertDeletion,
   queueDepths,
   extendReplication,
   removeReplications,
@@ -97,6 +98,24 @@ t.test('a job that is put back keeps its reason and shows in the depths', async 
   await removeReplications(db, await claimReplications(db, 1, '-infinity'))
   await settleDeletions(db, [{ ...file, done: [1, 2], removed: [2] }])
   t.match(await queueDepths(db), { replicate: { lastError: null }, delete: { waiting: count - 1 } })
+})
+
+t.test('bytes that turn up while those of their file are removed are due at once', async t => {
+  const { db, sql } = await openStore(t)
+  await sql(
+    `insert into delete_job (fid, slot, devids, next_try)
+     values (1, 0, '{1}', now()), (2, 0, '{1}', now() + interval '10 seconds')`,
+  )
+  t.strictSame(
+    (await claimDeletions(db, 10)).map(({ fid }) => fid),
+    [1],
+  )
+  const stray = { devids: [2], seconds: 0 }
+  for (const fid of [1, 2]) await insertDeletion(db, { fid, slot: 0 }, stray)
+  await settleDeletions(db, [{ fid: 1, slot: 0, done: [1], removed: [1] }])
+  const [job, ...more] = await claimDeletions(db, 10)
+  t.match(job, { fid: 1, devids: [2] })
+  t.strictSame(more, [], 'not those of a file whose readers still have their time')
 })
 
 t.test('files with the fewest copies come first', async t => {

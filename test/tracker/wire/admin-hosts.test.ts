@@ -105,7 +105,8 @@ t.test('hosts and devices', async t => {
       ['create_device devid=1x&hostid=4711', 'invalid_devid'],
       ['create_device devid=99999999999&hostid=4711', 'invalid_devid'],
       ['create_device devid=1&hostid=4711&hostname=node1', 'unknown_hostid'],
-      ['create_device devid=1&hostid=x&hostname=node1', 'unknown_hostid'],
+      ['create_device devid=1&hostid=x&hostname=none', 'unknown_host'],
+      ['create_device devid=1&hostid=x', 'bad_args'],
       ['create_device devid=1&hostname=none', 'unknown_host'],
       ['create_device devid=1', 'bad_args'],
       ['create_device devid=1&hostname=node1', 'existing_devid'],
@@ -139,6 +140,8 @@ t.test('hosts and devices', async t => {
     )
     t.match(await device(21), { hostid, status: 'alive', weight: '100' })
     t.match(await device(22), { hostid, status: 'down' })
+    t.equal(await talk.ask('create_device devid=23&hostid=x&hostname=node2'), 'OK ')
+    t.match(await device(23), { hostid }, 'what is no number names no host')
     for (const state of ['readonly', 'drain', 'down', 'alive', 'dead', 'down', 'alive']) {
       t.equal(await talk.ask(`set_state host=node2&device=21&state=${state}`), 'OK ')
       t.match(await device(21), { status: state })

@@ -1,8 +1,8 @@
 import t from 'tap'
 import { startCluster } from '../../helpers/cluster.ts'
 import { contents, openSql } from '../database.ts'
-import { put } from './files.ts'
-import { lineOf, openTalk, pairsOf } from './talk.ts'
+import { closeLine, put, write } from './files.ts'
+import { lineOf, openTalk, pairsOf, readOpened, type Opened } from './talk.ts'
 
 t.test('domains and classes', async t => {
   const cluster = await startCluster(t, { hosts: 1, open: true, classes: { used: 1 } })
@@ -70,7 +70,22 @@ t.test('domains and classes', async t => {
     t.equal(await talk.code('delete_class domain=test&class=kept'), 'class_not_found')
   })
 
-  t.test('the default class can be changed, not created and not deleted', async t => {
+  t.test('the default class can be created until it was changed, and never deleted', async t => {
+    const views = `select classname from mogilefs.class join mogilefs.domain using (dmid)
+      where namespace = 'fresh'`
+    await talk.ask('create_domain domain=fresh')
+    t.strictSame(await sql(views), [], 'it has no row yet')
+    t.equal(
+      await talk.ask('create_class domain=fresh&class=default&mindevcount=3'),
+      'OK class=default&mindevcount=3&domain=fresh',
+    )
+    t.match(await shown('fresh', 'default'), { mindevcount: '3' })
+    t.strictSame(await sql(views), [{ classname: 'default' }])
+    t.equal(
+      await talk.code('create_class domain=fresh&class=default&mindevcount=1'),
+      'class_exists',
+    )
+    t.equal(await talk.ask('delete_domain domain=fresh'), 'OK domain=fresh', 'its row goes with it')
     t.equal(
       await talk.ask('update_class domain=test&class=default&mindevcount=1'),
       'OK class=default&mindevcount=1&domain=test',
@@ -123,6 +138,23 @@ t.test('domains and classes', async t => {
     ]
     for (const [line, code] of rows) t.equal(await talk.code(line), code, line.slice(0, 90))
     t.strictSame(await contents(sql), before)
+  })
+
+  t.test('an open upload keeps neither its class nor its domain', async t => {
+    await talk.ask('create_domain domain=leaving')
+    await talk.ask('create_class domain=leaving&class=own&mindevcount=1')
+    const line = 'create_open domain=leaving&class=own'
+    const [first, second] = [readOpened(await talk.ask(line)), readOpened(await talk.ask(line))]
+    t.equal(await talk.ask('delete_class domain=leaving&class=own'), 'OK domain=leaving&class=own')
+    await write(first.targets[0]!.path, 'hello')
+    const close = (opened: Opened): string => closeLine(opened, 'k', { domain: 'leaving' })
+    t.equal(await talk.ask(close(first)), 'OK ')
+    t.match(await talk.ask('file_info domain=leaving&key=k'), /&class=default&/)
+    t.equal(await talk.code('delete_domain domain=leaving'), 'domain_has_files')
+    await talk.ask('delete domain=leaving&key=k')
+    t.equal(await talk.ask('delete_domain domain=leaving'), 'OK domain=leaving')
+    t.equal(await talk.code(close(second)), 'unreg_domain')
+    t.match(await talk.ask(`file_debug fid=${second.fid}`), /&delqueue_fid=/, 'its bytes will go')
   })
 
   t.test('a domain with classes of its own stays', async t => {

@@ -112,6 +112,19 @@ t.test('opening and closing', async t => {
     t.equal(Number(info.get('fid')), old.fid)
   })
 
+  t.test('what the database knows already is dup, and the upload stays open', async t => {
+    const opened = await open(talk, 'twice', { class: 'single' })
+    await write(opened.targets[0]!.path, 'hello')
+    await sql(
+      `insert into file (fid, slot, domain_id, class_id, key, size, devids)
+       select fid, slot, domain_id, 0, 'another key', 5, '{1}' from upload where fid = $1`,
+      [opened.fid],
+    )
+    t.equal(await talk.ask(closeLine(opened, 'twice')), 'ERR dup Duplicate+name/number+used.')
+    await sql('delete from file where fid = $1', [opened.fid])
+    t.equal(await talk.ask(closeLine(opened, 'twice')), 'OK ')
+  })
+
   t.test('a close on a device that was not offered is refused', async t => {
     const opened = await open(talk, 'not-offered', { class: 'single' })
     const offered = opened.targets[0]!.devid

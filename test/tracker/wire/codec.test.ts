@@ -21,6 +21,13 @@ const awkward = fc
 const name = fc.stringMatching(/^[a-z_][A-Za-z0-9_]{0,12}$/)
 const url = fc.stringMatching(/^http:\/\/[A-Za-z0-9_,\-./\\:?]{1,40}$/)
 
+t.test('of a request a thousand arguments are read', async t => {
+  const names = Array.from({ length: 1001 }, (_, n) => `n${n}=${n}`)
+  const args = parseLine(`noop ${names.join('&')}`)?.args
+  t.equal(args?.size, 1000)
+  t.equal(args?.get('n999'), '999')
+})
+
 t.test('the encoder leaves plain bytes, turns space into + and escapes the rest', async t => {
   const cases: [given: string, wanted: string][] = [
     ['', ''],

@@ -40,7 +40,8 @@ t.test('the commands', async t => {
       [`get_paths domain=none&key=${long}`, 'unreg_domain'],
       ['get_paths domain=test', 'no_key'],
       ['get_paths domain=test&key=nope', 'unknown_key'],
-      [`get_paths domain=test&key=${long}`, 'db'],
+      [`get_paths domain=test&key=${long}`, 'unknown_key'],
+      [`get_paths domain=test&key=${'x'.repeat(100_000)}`, 'unknown_key'],
       ['file_info', 'no_domain'],
       ['file_info domain=none', 'unreg_domain'],
       ['file_info domain=test&key=', 'no_key'],
@@ -157,6 +158,25 @@ t.test('the commands', async t => {
       'OK key_count=1&next_after=many1001&key_1=many1001',
     )
     await sql(`delete from file where fid > 1000000 and fid <= 1001001`)
+  })
+
+  t.test('a key that is too long to be given here can be used like any other', async t => {
+    const key = 'k'.repeat(1024)
+    const { fid } = await cluster.client.put(key, 'hello', { class: 'single' })
+    const rows: [line: string, answer: RegExp][] = [
+      ['file_info key=', new RegExp(`^OK fid=${fid}&`)],
+      ['get_paths key=', /^OK paths=1&/],
+      ['file_debug key=', /^OK checksum=/],
+      ['list_keys prefix=', /^OK key_count=1&/],
+      ['updateclass class=default&key=', /^OK $/],
+      ['updateclass class=single&key=', /^OK $/],
+      ['rename to_key=short&from_key=', /^OK $/],
+      ['delete key=', /^ERR unknown_key /],
+      ['updateclass class=single&key=', /^ERR invalid_key /],
+    ]
+    for (const [line, answer] of rows)
+      t.match(await talk.ask(`${line}${key}&domain=test`), answer, line)
+    t.equal(await talk.ask('delete domain=test&key=short'), 'OK ')
   })
 
   t.test('the key 0 is a key', async t => {

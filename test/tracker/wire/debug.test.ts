@@ -4,6 +4,7 @@ import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
 import { open, put, urlOf } from './files.ts'
 import { openTalk, pairsOf } from './talk.ts'
+import { jobOf, tell } from './tell.ts'
 
 t.test('debugging', async t => {
   const cluster = await startCluster(t, {
@@ -102,6 +103,7 @@ t.test('debugging', async t => {
       t.equal(await talk.code(line), code, line)
     }
     t.equal(await talk.ask('file_debug fid=4711000'), 'OK checksum=NONE')
+    t.equal(await talk.ask('file_debug fid=none'), 'OK checksum=NONE')
 
     const [ids] = await sql<{ domain: number; class: number }>(
       `select domain_id as domain, id as class from class where name = 'single'`,
@@ -145,6 +147,14 @@ t.test('debugging', async t => {
       t.strictSame(Object.fromEntries(pairs), traces, which)
     }
 
+    // With nobody to replicate it, what is due stays so.
+    await tell(talk, '!want 0 replicate')
+    await until('nobody does', async () => (await jobOf(talk, 'replicate')).count === 0)
+    await sql(`update replicate_job set next_try = now(), attempts = 0 where fid = ${stored.fid}`)
+    const urgent = pairsOf(await talk.ask(`file_debug fid=${stored.fid}`))
+    t.equal(urgent.get('replqueue_nexttry'), '0', 'what nobody has looked at yet')
+    await sql(`update replicate_job set next_try = 'infinity' where fid = ${stored.fid}`)
+    await tell(talk, '!want 1 replicate')
     t.equal(await talk.ask('replicate_now'), 'OK count=1', 'also what was given up')
     await until(
       'it was looked at',

@@ -103,7 +103,7 @@ t.test('a line that comes byte by byte is no burden', async t => {
   t.ok(process.memoryUsage().arrayBuffers - before.arrayBuffers < 32 * 1024 * 1024)
 })
 
-t.test('the beginnings of long lines share a budget, those of short ones need none', async t => {
+t.test('long lines share a budget until they are answered, short ones need none', async t => {
   const budget = new Budget(128 * 1024)
   const [first, second, short] = [1, 2, 3].map(() => new LineReader(budget))
   const feed = (reader: LineReader | undefined, text: string): string | undefined => {
@@ -117,12 +117,17 @@ t.test('the beginnings of long lines share a budget, those of short ones need no
   t.equal(feed(short, 'y'.repeat(4096)), undefined)
   t.equal(feed(short, '\n'), 'y'.repeat(4096))
   t.equal(feed(first, 'x\n'), 'x'.repeat(40_001))
-  const other = new LineReader(budget)
-  t.equal(
-    feed(other, 'x'.repeat(120_000)),
-    undefined,
-    'a line that has been read gives its room back',
+  const [other, whole] = [new LineReader(budget), new LineReader(budget)]
+  t.throws(() => feed(other, 'x'.repeat(120_000)), tooLong, 'the line may be worked on')
+  other.release()
+  t.equal(first?.next(), undefined, 'whoever asks for the next one is done with it')
+  t.equal(feed(other, 'x'.repeat(120_000)), undefined)
+  t.throws(
+    () => feed(whole, `${'x'.repeat(20_000)}\n`),
+    tooLong,
+    'also one that comes in one piece',
   )
+  whole.release()
   other.release()
   other.release()
   t.ok(budget.take(128 * 1024), 'and so does one that never ends')

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { rm } from 'node:fs/promises'
 import { createServer as createHttpServer } from 'node:http'
@@ -78,6 +79,35 @@ t.test('rules of the file commands', async t => {
     for (const { devid, path } of opened.targets) t.equal(path, urlOf(cluster, devid, opened.fid))
     await talk.ask('update_host host=node1&getport=')
     t.strictSame((await paths('three')).sort(), [...all].sort())
+  })
+
+  t.test('a close looks at the port that was written to, whatever serves reads', async t => {
+    const real = nodeOf(cluster, 1).service.listening()['http']
+    // A server for reads that sees new files late.
+    const late = createHttpServer((request, response) => {
+      if (request.url?.includes('.fid')) return void response.writeHead(404).end()
+      void fetch(`http://${real}${request.url}`).then(async answer => {
+        const body = Buffer.from(await answer.arrayBuffer())
+        response.writeHead(answer.status, { 'content-length': body.length }).end(body)
+      })
+    }).listen(0, '127.0.0.1')
+    await once(late, 'listening')
+    t.teardown(() => {
+      late.closeAllConnections()
+      late.close()
+    })
+    await talk.ask(`update_host host=node1&getport=${(late.address() as AddressInfo).port}`)
+    await setState(2, 'readonly')
+    await setState(3, 'readonly')
+    const opened = await open(talk, 'written')
+    await write(opened.targets[0]!.path, 'hello')
+    const checksum = `MD5:${createHash('md5').update('hello').digest('hex')}`
+    const args = { size: 5, checksum, checksumverify: 1 }
+    t.equal(await talk.ask(closeLine(opened, 'written', args)), 'OK ')
+    await talk.ask('delete domain=test&key=written')
+    await talk.ask('update_host host=node1&getport=')
+    await setState(2, 'alive')
+    await setState(3, 'alive')
   })
 
   t.test('devices that are drained come last in get_paths', async t => {

@@ -5,9 +5,6 @@ import { getDomain } from '../../commands/lookup.ts'
 import type { Caller } from '../../store/audit.ts'
 import { wireToUtf8, type Pair } from '../codec.ts'
 
-/** Longest key in bytes that clients of the protocol expect to work. */
-const maxKeyBytes = 255
-
 /** The arguments of a request, read as the protocol reads them. */
 export class Args {
   readonly #values: ReadonlyMap<string, string>
@@ -46,13 +43,6 @@ export class Args {
 
   bytes(name: string): Buffer {
     return Buffer.from(this.#values.get(name) ?? '', 'latin1')
-  }
-
-  /** Throws db on a key that is too long, as the original's database does. */
-  key(name: string): Buffer {
-    const key = this.bytes(name)
-    if (key.length > maxKeyBytes) throw new CodedError('db', 'the key is too long')
-    return key
   }
 
   /** Every text but the empty one and `0` is true. */

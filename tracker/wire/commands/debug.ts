@@ -32,6 +32,10 @@ const queuePairs = (queue: string, { fid, nextTry, attempts }: QueuedJob): Pair[
   [`${queue}_failcount`, attempts],
 ]
 
+/** 0 for what nobody has looked at yet, as the view `file_to_replicate` has it. */
+const urgency = ({ attempts, nextTry }: QueuedJob): number | null =>
+  attempts === 0 && nextTry !== null && nextTry <= Date.now() / 1000 ? 0 : nextTry
+
 /** Rows as MogileFS has them: mogfiledebug takes what is behind the last underscore for a column. */
 const tracePairs = (
   ctx: Context,
@@ -59,7 +63,7 @@ const tracePairs = (
     : []),
   ...(replication
     ? ([
-        ...queuePairs('replqueue', replication),
+        ...queuePairs('replqueue', { ...replication, nextTry: urgency(replication) }),
         ['replqueue_fromdevid', ''],
         ['replqueue_flags', 0],
       ] as const)
@@ -137,9 +141,9 @@ export const debugCommands: Handlers = {
 
   async file_debug(ctx, args, caller) {
     let fid = Math.min(args.number('fid'), Number.MAX_SAFE_INTEGER)
-    if (fid === 0) {
+    if (!args.flag('fid')) {
       const domain = await domainOf(ctx, args)
-      fid = (await statFile(ctx, { domain, key: args.key('key') })).fid
+      fid = (await statFile(ctx, { domain, key: args.bytes('key') })).fid
     }
     const traces = await traceFid(ctx, fid)
     const { file, deletion } = traces

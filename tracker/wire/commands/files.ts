@@ -2,7 +2,7 @@
 import { CodedError, isCoded } from '../../../common/errors.ts'
 import type { Context } from '../../cluster/context.ts'
 import { numberSetting } from '../../cluster/snapshot.ts'
-import { createClose, createOpen, parseChecksum } from '../../commands/close.ts'
+import { createClose, createOpen, maxWireKey, parseChecksum } from '../../commands/close.ts'
 import {
   choosePaths,
   deleteFile,
@@ -40,16 +40,19 @@ export const paths = (
 }
 
 /**
- * Where the time of a create_open went, under the names of MogileFS. Nodes make their directories
- * themselves, at the PUT, so that those points take no time here.
+ * Where the time of a create_open went, under the names of MogileFS. All nodes are asked for their
+ * directories at once.
  */
-const profile = (devids: readonly number[], ms: number): Pair[] => {
+const profile = (
+  devids: readonly number[],
+  { foundMs, madeMs }: { foundMs: number; madeMs: number },
+): Pair[] => {
   const points: [name: string, ms: number][] = [
     ['begin', 0],
     ['wait_monitor', 0],
-    ['find_deviceid', ms],
-    ['vivify_dir_on_all_devs', 0],
-    ...devids.map((devid): [string, number] => [`vivify_dir_on_dev${devid}`, 0]),
+    ['find_deviceid', foundMs],
+    ['vivify_dir_on_all_devs', madeMs],
+    ...devids.map((devid): [string, number] => [`vivify_dir_on_dev${devid}`, madeMs]),
   ]
   return [
     ['profpoints', points.length],
@@ -76,9 +79,10 @@ export const fileCommands: Handlers = {
     const targets = paths(ctx, { devids, fid, args, caller, method: 'PUT' })
     const [first] = targets
     if (!first) throw new CodedError('no_devices', 'no device takes new files now')
-    const profiled = args.flag('debug_profile')
-      ? profile(devids, performance.now() - startedAt)
-      : []
+    const foundAt = performance.now()
+    await ctx.directories.forReplica(fid, devids)
+    const took = { foundMs: foundAt - startedAt, madeMs: performance.now() - foundAt }
+    const profiled = args.flag('debug_profile') ? profile(devids, took) : []
     if (!multiple) {
       return [['fid', fid], ['devid', first.devid], ['path', first.path], ...profiled]
     }
@@ -100,7 +104,7 @@ export const fileCommands: Handlers = {
     for (const name of ['devid', 'path'] as const) {
       if (!args.flag(name)) throw new CodedError(`no_${name}`, `no ${name} given`)
     }
-    const checksum = args.text('checksum')
+    const checksum = args.flag('checksum') ? args.text('checksum') : ''
     await createClose(
       ctx,
       {
@@ -121,7 +125,7 @@ export const fileCommands: Handlers = {
 
   async get_paths(ctx, args, caller) {
     const domain = await domainOf(ctx, args)
-    const file = await findContent(ctx, { domain, key: args.key('key') })
+    const file = await findContent(ctx, { domain, key: args.bytes('key') })
     const devices = await choosePaths(ctx, file, {
       count: Math.max(2, args.number('pathcount')),
       verify: !args.flag('noverify'),
@@ -133,7 +137,7 @@ export const fileCommands: Handlers = {
 
   async file_info(ctx, args) {
     const domain = await domainOf(ctx, args)
-    const key = args.key('key')
+    const key = args.bytes('key')
     const file = await findContent(ctx, { domain, key })
     const classes = ctx.cluster.snapshot.domainsById.get(file.domainId)?.classes
     const hashtype = classes?.get(file.classId)?.hashtype ?? 'NONE'
@@ -168,23 +172,22 @@ export const fileCommands: Handlers = {
 
   async delete(ctx, args, caller) {
     const domain = await domainOf(ctx, args)
-    await deleteFile(ctx, { domain, key: args.key('key') }, caller)
+    await deleteFile(ctx, { domain, key: args.bytes('key') }, caller)
     return []
   },
 
   async rename(ctx, args) {
     const domain = await domainOf(ctx, args)
-    await renameFile(ctx, {
-      domain,
-      from: args.key('from_key'),
-      to: args.key('to_key'),
-    })
+    const to = args.bytes('to_key')
+    // As the original's database does it.
+    if (to.length > maxWireKey) throw new CodedError('db', 'the key is too long')
+    await renameFile(ctx, { domain, from: args.bytes('from_key'), to })
     return []
   },
 
   async updateclass(ctx, args) {
     const domain = await domainOf(ctx, args)
-    const key = args.key('key')
+    const key = args.bytes('key')
     try {
       await reclassifyFile(ctx, { domain, key, class: args.text('class') })
     } catch (err) {

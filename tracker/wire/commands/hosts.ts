@@ -28,6 +28,9 @@ const hostArgs = (args: Args): HostArgs => ({
   ...(args.text('status') === '' ? {} : { status: args.text('status') }),
 })
 
+const megabytes = (bytes: number | null): number | '' =>
+  bytes === null ? '' : Math.trunc(bytes / 1024 / 1024)
+
 const hostPairs = ({ id, name }: HostRow): Pair[] => [
   ['hostid', id],
   ['hostname', utf8ToWire(name)],
@@ -67,25 +70,24 @@ export const hostCommands: Handlers = {
   get_devices(ctx, args) {
     const wanted = args.number('devid')
     const devices = ctx.cluster.devices().filter(({ devid }) => wanted === 0 || devid === wanted)
-    const mb = (bytes: number | null): number | '' =>
-      bytes === null ? '' : Math.trunc(bytes / 1024 / 1024)
     return [
       ['devices', devices.length],
       ...devices.flatMap((device, i): Pair[] => {
         const { totalBytes, usedBytes, observed, utilization } = device
-        const free = totalBytes === null || usedBytes === null ? null : totalBytes - usedBytes
+        const [total, used] = [megabytes(totalBytes), megabytes(usedBytes)]
+        const rejects = ctx.cluster.observation(device.devid)?.rejectsBadMd5
         return [
           [`dev${i + 1}_devid`, device.devid],
           [`dev${i + 1}_hostid`, device.host.id],
           [`dev${i + 1}_status`, device.status],
           [`dev${i + 1}_weight`, device.weight],
-          [`dev${i + 1}_mb_total`, mb(totalBytes)],
-          [`dev${i + 1}_mb_used`, mb(usedBytes)],
-          [`dev${i + 1}_mb_free`, mb(free)],
+          [`dev${i + 1}_mb_total`, total],
+          [`dev${i + 1}_mb_used`, used],
+          [`dev${i + 1}_mb_free`, total === '' || used === '' ? '' : total - used],
           [`dev${i + 1}_mb_asof`, ''],
           [`dev${i + 1}_observed_state`, observed === 'unknown' ? '' : observed],
           [`dev${i + 1}_utilization`, utilization ?? ''],
-          [`dev${i + 1}_reject_bad_md5`, ''],
+          [`dev${i + 1}_reject_bad_md5`, rejects === undefined ? '' : Number(rejects)],
         ]
       }),
     ]
@@ -108,8 +110,8 @@ export const hostCommands: Handlers = {
       devid: args.digits('devid') ?? 0,
       ...(args.flag('state') ? { status: args.text('state') } : {}),
     }
-    const hostId = args.digits('hostid') ?? 0
-    const host = args.flag('hostid') ? { hostId } : { host: args.text('hostname') }
+    const hostId = args.digits('hostid')
+    const host = hostId ? { hostId } : { host: args.text('hostname') }
     await createDevice(ctx, { ...device, ...host }, caller)
     return []
   },

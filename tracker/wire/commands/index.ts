@@ -1,6 +1,7 @@
 /** The words of the line protocol, mapped onto the tracker's commands. */
-import { CodedError, isCoded } from '../../../common/errors.ts'
+import { CodedError } from '../../../common/errors.ts'
 import type { Context } from '../../cluster/context.ts'
+import { asDatabaseError } from '../../commands/database-errors.ts'
 import { formatOk } from '../codec.ts'
 import type { WireRequest } from '../server.ts'
 import { Args } from './args.ts'
@@ -30,8 +31,7 @@ export function createWireHandler(ctx: Context): (request: WireRequest) => Promi
     try {
       return formatOk(await handler(ctx, new Args(args), caller), callid)
     } catch (err) {
-      if (!isCoded(err, 'database_unavailable')) throw err
-      throw new CodedError('db', err.message, { cause: err })
+      throw asDatabaseError(err)
     }
   }
 }
