@@ -39,6 +39,8 @@ export interface Outcome {
   readonly ratio: number
   /** Milliseconds that 99 of 100 of the subject's works took at most, in the median round. */
   readonly p99: number
+  /** What else was found out, for the end of the line. */
+  readonly note?: string
 }
 
 /** Measures one benchmark in `rounds` rounds of `seconds` each way, after one that is not counted. */
@@ -115,13 +117,13 @@ export async function inParallel(
 /** One line of the report. */
 export function formatRow(
   benchmark: Pick<Benchmark<never>, 'name' | 'unit' | 'concurrency' | 'against'>,
-  { subject, baseline, ratio, p99 }: Outcome,
+  { subject, baseline, ratio, p99, note }: Outcome,
 ): string {
   const shown = (value: number): string =>
     value >= 100 ? Math.round(value).toLocaleString('en') : value.toFixed(1)
   const { name, unit, concurrency, against } = benchmark
   return (
     `${name.padEnd(34)} ${shown(subject).padStart(9)} ${unit}/s   ratio ${ratio.toFixed(2).padStart(5)}   p99 ${Number.isNaN(p99) ? '     -' : p99.toFixed(1).padStart(6)} ms` +
-    `   (${against}: ${shown(baseline)} ${unit}/s; ${concurrency} at once)`
+    `   (${against}: ${shown(baseline)} ${unit}/s; ${concurrency} at once)${note === undefined ? '' : `   ${note}`}`
   )
 }

@@ -22,7 +22,10 @@ export function fsckStatus({ db }: Database): Promise<FsckState> {
 }
 
 /** Goes on where it was, or over everything that is new. Throws fsck_running or rebal_running. */
-export async function beginFsck({ db }: Database, caller: Caller): Promise<void> {
+export async function beginFsck(
+  { db, wake }: Pick<Context, 'db' | 'wake'>,
+  caller: Caller,
+): Promise<void> {
   await db.transaction(async tx => {
     const running = await startFsck(tx, hostname())
     if (running === 'fsck') throw new CodedError('fsck_running', 'fsck is already running')
@@ -31,6 +34,7 @@ export async function beginFsck({ db }: Database, caller: Caller): Promise<void>
     }
     await insertAudit(tx, caller, { action: 'fsck.start' })
   })
+  wake('upkeep')
 }
 
 /** Queues no more files. No error when it does not run. */

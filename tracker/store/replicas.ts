@@ -109,8 +109,9 @@ export async function findLeaving(db: Db, fid: number): Promise<number[]> {
 }
 
 /**
- * Forgets the replicas on a device that is lost for up to `limit` files, and returns how many. Their
- * replication is queued by the same statement, so that no crash leaves one with neither.
+ * Forgets the replicas on a device that is lost for up to `limit` files, also of those in a trash, and
+ * returns how many. Their replication is queued by the same statement, so that no crash leaves one
+ * with neither.
  */
 export async function forgetDevice(
   db: Db,
@@ -118,21 +119,31 @@ export async function forgetDevice(
 ): Promise<number> {
   const { rows: files } = await db.query<FileId>({
     name: 'replicas.find_on_device',
-    text: 'select fid, slot from file where devids @> array[$1::int] limit $2',
+    text: `
+      select fid, slot from file where devids @> array[$1::int]
+      union all
+      select fid, slot from trash where devids @> array[$1::int]
+      limit $2`,
     values: [devid, limit],
   })
   if (files.length === 0) return 0
   await db.query({
     name: 'replicas.forget',
     text: `
-      with forgotten as (
+      with lost as (
+        select * from unnest($1::bigint[], $2::smallint[]) as l (fid, slot)
+      ), live as (
         update file set devids = array_remove(devids, $3::int)
-        from unnest($1::bigint[], $2::smallint[]) as lost (fid, slot)
-        where file.fid = lost.fid and file.slot = lost.slot and devids @> array[$3::int]
+        from lost where file.fid = lost.fid and file.slot = lost.slot and devids @> array[$3::int]
         returning file.fid, file.slot
+      ), deleted as (
+        update trash set devids = array_remove(devids, $3::int)
+        from lost where trash.fid = lost.fid and trash.slot = lost.slot and devids @> array[$3::int]
+        returning trash.fid, trash.slot
       )
       insert into replicate_job (fid, slot, next_try)
-      select fid, slot, now() + interval '1 second' from forgotten
+      select fid, slot, now() + interval '1 second'
+      from (select * from live union select * from deleted) as forgotten
       on conflict (fid, slot) do update set
         next_try = least(replicate_job.next_try, excluded.next_try)`,
     values: [files.map(({ fid }) => fid), files.map(({ slot }) => slot), devid],
@@ -162,18 +173,27 @@ export interface ReplicaState extends FileId {
   checksum: Buffer | null
   /** Devices on which bytes of it wait for their deletion: no place for a new replica. */
   leaving: number[]
+  /** It is deleted and can be had back. */
+  inTrash: boolean
 }
 
-/** The live files among contents, each under the slot that is named with it. */
+/** The live files among contents, and those that can be had back, each under the slot that is named with it. */
 export async function listReplicaStates(db: Db, ids: readonly FileId[]): Promise<ReplicaState[]> {
   const { rows } = await db.query<ReplicaState>({
     name: 'replicas.list_states',
     text: `
       select file.fid, file.slot, domain_id as "domainId", class_id as "classId", size, file.devids,
-        sha256, hashtype, checksum, coalesce(delete_job.devids, '{}') as leaving
+        sha256, hashtype, checksum, coalesce(delete_job.devids, '{}') as leaving, false as "inTrash"
       from unnest($1::bigint[], $2::smallint[]) as id (fid, slot)
       join file on file.fid = id.fid and file.slot = id.slot
-      left join delete_job on delete_job.fid = id.fid and delete_job.slot = id.slot`,
+      left join delete_job on delete_job.fid = id.fid and delete_job.slot = id.slot
+      union all
+      select trash.fid, trash.slot, domain_id, class_id, size, trash.devids, sha256, hashtype, checksum,
+        array(select devid from unnest(delete_job.devids) as devid where devid <> all (trash.devids)),
+        true
+      from unnest($1::bigint[], $2::smallint[]) as id (fid, slot)
+      join trash on trash.fid = id.fid and trash.slot = id.slot and expires_at > now()
+      join delete_job on delete_job.fid = id.fid and delete_job.slot = id.slot`,
     values: [ids.map(({ fid }) => fid), ids.map(({ slot }) => slot)],
   })
   return rows
@@ -193,9 +213,10 @@ export interface NewReplica extends FileId {
 export const replicaKeys = ({ fid }: NewReplica): string[] => [String(fid)]
 
 /**
- * Puts copies into their files' rows, each with the end of its job where it is the last one. The devices
- * of each file then; undefined, and nothing is done, where the file is gone or filed elsewhere, the
- * lease has run out, or bytes on that device wait for their deletion.
+ * Puts copies into their files' rows, each with the end of its job where it is the last one; those of
+ * a file in the trash go with its other bytes. The devices of each file then; undefined, and nothing
+ * is done, where the file is gone or filed elsewhere, the lease has run out, or bytes on that device
+ * wait for their deletion.
  */
 export async function recordReplicas(
   db: Db,
@@ -222,13 +243,33 @@ export async function recordReplicas(
           and not exists (
             select from delete_job where delete_job.fid = made.fid and delete_job.slot = made.slot
               and delete_job.devids @> array[made.devid])
-        returning at, file.fid, file.slot, file.devids
+        returning at, file.devids
+      ), kept as (
+        update trash set
+          devids = case when made.devid = any(trash.devids) then trash.devids
+            else trash.devids || made.devid end,
+          sha256 = coalesce(trash.sha256, decode(made.sha256, 'hex')),
+          hashtype = case when trash.checksum is null then made.hashtype else trash.hashtype end,
+          checksum = coalesce(trash.checksum, decode(made.checksum, 'hex'))
+        from made
+        join replicate_job as job on job.fid = made.fid and job.slot = made.slot
+        join delete_job as waiting on waiting.fid = made.fid and waiting.slot = made.slot
+        where trash.fid = made.fid and trash.slot = made.slot and trash.expires_at > now()
+          and job.next_try = made.lease::timestamptz and job.next_try > now()
+          and (made.devid = any(trash.devids) or made.devid <> all(waiting.devids))
+        returning at, trash.fid, trash.slot, made.devid, trash.devids
+      ), booked as (
+        update delete_job set devids = delete_job.devids || kept.devid
+        from kept where delete_job.fid = kept.fid and delete_job.slot = kept.slot
+          and kept.devid <> all(delete_job.devids)
+      ), done as (
+        select at, devids from recorded union all select at, devids from kept
       ), finished as (
-        delete from replicate_job using made join recorded using (at)
+        delete from replicate_job using made join done using (at)
         where is_last and replicate_job.fid = made.fid and replicate_job.slot = made.slot
           and next_try = made.lease::timestamptz
       )
-      select at, devids from recorded`,
+      select at, devids from done`,
     values: [
       replicas.map(({ fid }) => fid),
       replicas.map(({ slot }) => slot),

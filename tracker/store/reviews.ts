@@ -96,7 +96,7 @@ export interface Batch {
   readonly last: number | undefined
 }
 
-/** The next files of a review, out of the next `span` files of all. */
+/** The next files of a review, out of the next `span` files of all, with those that can be had back. */
 export async function listReviewed(
   db: Db,
   { domainId, classId, devids, position }: Review,
@@ -107,7 +107,11 @@ export async function listReviewed(
     text: `
       with part as (
         select fid, slot, domain_id as "domainId", class_id as "classId", size, devids from file
-        where fid > $1 order by fid limit $5
+        where fid > $1
+        union all
+        select fid, slot, domain_id, class_id, size, devids from trash
+        where fid > $1 and expires_at > now()
+        order by fid limit $5
       ), chosen as (
         select *, true as matches from part
         where ("domainId" = $2 and "classId" = $3) or devids && $4::int[]

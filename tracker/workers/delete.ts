@@ -10,11 +10,14 @@ import {
   type Keeper,
   type Settled,
 } from '../store/deletions.ts'
-import type { Worker } from './loop.ts'
+import { inLanes, type Worker } from './loop.ts'
 
-/** Jobs claimed at once, and handled at once. */
-const batch = 400
-const concurrency = 32
+/** Jobs claimed at once, and handled at once: those on one device go out together. */
+const batch = 1_000
+const concurrency = 400
+
+/** Seconds that a node may take until it looks at the signature. */
+const urlSeconds = 120
 
 export function createDeleteWorker(ctx: Context): Worker {
   let queued = 0
@@ -32,20 +35,16 @@ export function createDeleteWorker(ctx: Context): Worker {
         jobs.map(({ fid }) => fid),
       )
       const settled: Settled[] = []
-      const queue = jobs.values()
       queued += jobs.length
-      const lane = async (): Promise<void> => {
-        for (const job of queue) {
-          queued--
-          try {
-            const kept = keepers.filter(({ fid }) => fid === job.fid)
-            settled.push(await handle(ctx, job, kept, signal))
-          } catch (err) {
-            if (!signal.aborted) log.error({ err, fid: job.fid }, 'job failed')
-          }
+      await inLanes(jobs, concurrency, async job => {
+        queued--
+        try {
+          const kept = keepers.filter(({ fid }) => fid === job.fid)
+          settled.push(await ctx.politely(() => handle(ctx, job, kept, signal)))
+        } catch (err) {
+          if (!signal.aborted) log.error({ err, fid: job.fid }, 'job failed')
         }
-      }
-      await Promise.all(Array.from({ length: Math.min(concurrency, jobs.length) }, lane))
+      })
       await settleDeletions(ctx.db, settled)
       return jobs.length
     },
@@ -113,9 +112,10 @@ async function removeFrom(
   if (device.host.observed !== 'reachable' || device.observed !== 'writeable') {
     return leave(60 * (10 + failures), `device ${devid} cannot be written now`)
   }
-  const url = ctx.urls.replica({ devid, fid: job.fid }, { method: 'DELETE', seconds: 60 })
+  const url = ctx.urls.replica({ devid, fid: job.fid }, { method: 'DELETE', seconds: urlSeconds })
+  const together = ctx.urls.several(devid, 'deletions', { seconds: urlSeconds })
   try {
-    if (url) await ctx.storage.remove(url, { signal })
+    if (url) await ctx.storage.remove(url, { together, signal })
     return { kind: 'removed', devid }
   } catch (err) {
     signal.throwIfAborted()

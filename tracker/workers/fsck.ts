@@ -18,10 +18,10 @@ import {
 import type { Hashtype } from '../store/domains.ts'
 import type { FsckEvent } from '../store/fsck.ts'
 import { readUpkeep } from '../store/upkeep.ts'
-import type { Worker } from './loop.ts'
+import { inLanes, type Worker } from './loop.ts'
 
 /** Files screened together, and files mended at once. */
-const batch = 1000
+const batch = 4_000
 const concurrency = 8
 
 interface Work {
@@ -49,7 +49,7 @@ export function createFsckWorker(ctx: Context): Worker {
       queued += jobs.length
       let open = jobs.length
       try {
-        const suspects = await screen(ctx, jobs, signal)
+        const suspects = await ctx.politely(() => screen(ctx, jobs, signal))
         const suspected = new Set(suspects.map(({ fid }) => fid))
         await removeChecks(
           ctx.db,
@@ -57,15 +57,11 @@ export function createFsckWorker(ctx: Context): Worker {
         )
         queued -= open - suspects.length
         open = suspects.length
-        const queue = suspects.values()
-        const lane = async (): Promise<void> => {
-          for (const suspect of queue) {
-            queued--
-            open--
-            await mend(ctx, suspect, { signal, log })
-          }
-        }
-        await Promise.all(Array.from({ length: Math.min(concurrency, suspects.length) }, lane))
+        await inLanes(suspects, concurrency, async suspect => {
+          queued--
+          open--
+          await mend(ctx, suspect, { signal, log })
+        })
       } finally {
         queued -= open
       }

@@ -60,6 +60,19 @@ export function startLoop(
   }
 }
 
+/** Does `work` for each of `items`, in their order, so many at once. */
+export async function inLanes<Item>(
+  items: readonly Item[],
+  lanes: number,
+  work: (item: Item) => Promise<void>,
+): Promise<void> {
+  const queue = items.values()
+  const lane = async (): Promise<void> => {
+    for (const item of queue) await work(item)
+  }
+  await Promise.all(Array.from({ length: Math.min(lanes, items.length) }, lane))
+}
+
 interface JobWorkerOptions<Job> {
   readonly name: string
   /** Jobs claimed at once, and handled at once. */
@@ -86,19 +99,15 @@ export function createJobWorker<Job extends { readonly fid: number }>({
     },
     async pass(signal, log) {
       const jobs = await claim(batch)
-      const queue = jobs.values()
       queued += jobs.length
-      const lane = async (): Promise<void> => {
-        for (const job of queue) {
-          queued--
-          try {
-            await handle(job, signal, log)
-          } catch (err) {
-            if (!signal.aborted) log.error({ err, fid: job.fid }, 'job failed')
-          }
+      await inLanes(jobs, concurrency, async job => {
+        queued--
+        try {
+          await handle(job, signal, log)
+        } catch (err) {
+          if (!signal.aborted) log.error({ err, fid: job.fid }, 'job failed')
         }
-      }
-      await Promise.all(Array.from({ length: Math.min(concurrency, jobs.length) }, lane))
+      })
       return jobs.length
     },
   }

@@ -1,7 +1,7 @@
 /** How much is done at once, and how fast. */
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** So many at once for each of some things, known by their numbers; the others wait in line. */
+/** So much at once for each of some things, known by their numbers; the others wait in line. */
 export class Slots {
   readonly #limit: () => number
   readonly #taken = new Map<number, number>()
@@ -17,8 +17,8 @@ export class Slots {
     return (this.#taken.get(id) ?? 0) < this.#limit()
   }
 
-  /** Waits for one and takes it. */
-  async take(id: number): Promise<void> {
+  /** Waits for one and takes it, or the `share` of it that is given. */
+  async take(id: number, share = 1): Promise<void> {
     while (!this.isFree(id)) {
       await new Promise<void>(resolve => {
         const line = this.#waiting.get(id) ?? []
@@ -26,11 +26,14 @@ export class Slots {
         this.#waiting.set(id, line)
       })
     }
-    this.#taken.set(id, (this.#taken.get(id) ?? 0) + 1)
+    this.#taken.set(id, (this.#taken.get(id) ?? 0) + share)
+    // What was given back may be enough for more than one.
+    if (share < 1 && this.isFree(id)) this.#waiting.get(id)?.shift()?.()
   }
 
-  release(id: number): void {
-    this.#taken.set(id, (this.#taken.get(id) ?? 1) - 1)
+  /** Gives back what was taken. */
+  release(id: number, share = 1): void {
+    this.#taken.set(id, (this.#taken.get(id) ?? share) - share)
     this.#waiting.get(id)?.shift()?.()
   }
 }

@@ -32,7 +32,11 @@ import type { Worker } from './loop.ts'
 import { Pace, Slots } from './pace.ts'
 
 /** Jobs under way at once; with fewer than half of them, more are claimed. */
-const mostJobs = 256
+const mostJobs = 1_024
+
+/** A file up to this size takes only a share of a device's copies at once: they go out together. */
+const smallBytes = 256 * 1024
+const smallShare = 1 / 8
 
 /** Milliseconds after which a job's lease is extended, again and again. */
 const extendMs = (leaseSeconds / 3) * 1000
@@ -172,6 +176,8 @@ async function handle(shared: Shared, { job, state }: Task, work: Work): Promise
       case 'satisfied':
         return shared.finish(job)
       case 'excess': {
+        // All of it goes when its time in the trash is over.
+        if (file.inTrash) return shared.finish(job)
         const trimmed = await trim(ctx, file, { signal, log })
         if (trimmed.kind === 'failed') return retry(ctx, job, trimmed.why)
         if (trimmed.kind === 'dropped') break
@@ -253,9 +259,10 @@ async function makeCopy(
     await shared.files.wait(1, signal)
     await shared.bytes.wait(size, signal)
   }
-  await destinations.take(to)
+  const share = size <= smallBytes ? smallShare : 1
+  await destinations.take(to, share)
   try {
-    await sources.take(from)
+    await sources.take(from, share)
     try {
       // It may have gone while this one waited for its turn.
       const source = ctx.cluster.device(from)
@@ -265,7 +272,7 @@ async function makeCopy(
       const leftOver = (): Promise<void> =>
         insertDeletion(ctx.db, job, { devids: [to], seconds: lateSeconds })
       const ends = { from, to, signal, leftOver }
-      const { sha256, checksum } = await copyReplica(ctx, content, ends)
+      const { sha256, checksum } = await ctx.politely(() => copyReplica(ctx, content, ends))
       const ms = Math.round(performance.now() - startedAt)
       log.debug({ fid, devid: to, size, ms }, 'replicated')
       const then = { ...file, devids: [...file.devids, to] }
@@ -286,7 +293,7 @@ async function makeCopy(
       await giveUp(shared, job, to)
       return 'done'
     } finally {
-      sources.release(from)
+      sources.release(from, share)
     }
   } catch (err) {
     if (!(err instanceof CopyError)) throw err
@@ -295,7 +302,7 @@ async function makeCopy(
     else failed.add(err.devid)
     return undefined
   } finally {
-    destinations.release(to)
+    destinations.release(to, share)
   }
 }
 
@@ -318,7 +325,7 @@ function contentOf({ cluster }: Context, file: ReplicaState): Content {
 
 /** A copy that could not be recorded: the file is gone or filed elsewhere, or the job is somebody else's. */
 async function giveUp({ ctx, finish }: Shared, job: ReplicateJob, devid: number): Promise<void> {
-  const live = await findFileByFid(ctx.db, job.fid)
+  const live = (await findFileByFid(ctx.db, job.fid)) ?? (await listReplicaStates(ctx.db, [job]))[0]
   // Whoever has the job now may be about to record a copy on the same device.
   const seconds = live ? lateSeconds : 0
   await insertDeletion(ctx.db, live ?? job, { devids: [devid], seconds })

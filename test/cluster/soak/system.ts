@@ -19,6 +19,7 @@ export const classes = { one: 1, two: 2, three: 3 } as const
 export const domains = ['plain', 'kept'] as const
 
 export interface Soaked {
+  readonly token: string
   readonly client: Client
   readonly sql: Sql
   readonly trackers: readonly Member[]
@@ -31,6 +32,9 @@ export interface Soaked {
 export interface Member {
   readonly name: string
   readonly alive: boolean
+  /** Where it serves, by the name of `Listening`. */
+  readonly listening: Running['listening']
+  pid(): number | undefined
   kill(): Promise<void>
   start(): Promise<void>
 }
@@ -124,6 +128,7 @@ export async function startSystem(t: Test, options: SystemOptions): Promise<Soak
   await untilWriteable(api, registered, AbortSignal.timeout(60_000))
   const rootOf = new Map(nodes.flatMap(({ devids, root }) => devids.map(devid => [devid, root])))
   return {
+    token,
     client,
     sql,
     trackers: trackers.map(member),
@@ -138,6 +143,8 @@ function member(one: Running): Member {
   const queue = (work: () => Promise<void>): Promise<void> => (last = last.then(work))
   return {
     name: one.name,
+    listening: one.listening,
+    pid: () => one.pid(),
     get alive() {
       return alive
     },

@@ -59,7 +59,8 @@ t.test('deleted bytes leave their devices', async t => {
     await remove('away')
     const job = await until('the job has failed', async () => {
       const row = await jobOf(fid)
-      return row?.last_error == null ? undefined : row
+      // What is done is taken out of it when all that was claimed with it has had its turn.
+      return row?.last_error == null || row.devids.length > 1 ? undefined : row
     })
     t.strictSame(job.devids, [away], 'only what is left is kept')
     t.match(job.last_error, `device ${away}`)
@@ -80,7 +81,8 @@ t.test('deleted bytes leave their devices', async t => {
     await remove('marked')
     const job = await until('the job has failed', async () => {
       const row = await jobOf(fid)
-      return row?.last_error == null ? undefined : row
+      // What is done is taken out of it when all that was claimed with it has had its turn.
+      return row?.last_error == null || row.devids.length > 1 ? undefined : row
     })
     t.strictSame(job, { devids: [readonly], last_error: `device ${readonly} is not in service` })
     t.strictSame(new Set(await placesOf(fid)), new Set(devids), 'neither was touched')

@@ -21,7 +21,8 @@ interface Stage {
 }
 
 async function stage(t: Test, options: Parameters<typeof startCluster>[1]): Promise<Stage> {
-  const cluster = await startCluster(t, options)
+  const settings = { delete_grace_seconds: '0', ...options?.settings }
+  const cluster = await startCluster(t, { ...options, settings })
   const sql = await openSql(t, cluster.databaseUrl)
   const { api } = cluster
   return {
@@ -41,8 +42,10 @@ async function stage(t: Test, options: Parameters<typeof startCluster>[1]): Prom
       await api.resetFsck({})
       await api.startFsck()
       await until('all files are checked', async () => {
+        // In this order: nothing is queued any more once it does not run.
+        if ((await api.fsckStatus()).running) return false
         const [row] = await sql<{ open: number }>('select count(*) as open from check_job')
-        return !(await api.fsckStatus()).running && row?.open === 0
+        return row?.open === 0
       })
       return api.fsckLog()
     },
@@ -230,7 +233,7 @@ t.test('files go step by step, and a stop keeps the place', async t => {
     settings: { queue_rate_for_fsck: '1', queue_size_for_fsck: '1' },
   })
   const { api } = cluster
-  for (let n = 0; n < 8; n++) await store(`key/${n}`, 'one')
+  for (let n = 0; n < 5; n++) await store(`key/${n}`, 'one')
   await api.startFsck()
   await until('some are queued', async () => (await api.fsckStatus()).queued >= 2)
   await api.stopFsck()

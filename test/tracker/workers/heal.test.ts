@@ -2,6 +2,7 @@ import { rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { startCluster, type Cluster, type Node } from '../../helpers/cluster.ts'
+import { connectWire } from '../../bench/wire.ts'
 import { until } from '../../helpers/until.ts'
 import { openSql, type Sql } from '../database.ts'
 import { replicasOf } from '../replicas.ts'
@@ -24,8 +25,17 @@ async function copiesBeside(sql: Sql, devid: number): Promise<number[]> {
   return rows.map(({ copies }) => copies)
 }
 
-const lostDevices = async ({ api }: Cluster): Promise<number[]> =>
-  (await api.status()).healing.lost.map(({ devid }) => devid)
+/** Has the monitor look at once, whoever waits for what it sees. */
+async function look(cluster: Cluster): Promise<void> {
+  const wire = await connectWire(cluster.wire)
+  await wire.ask('!to monitor :wake_up')
+  wire.close()
+}
+
+async function lostDevices(cluster: Cluster): Promise<number[]> {
+  await look(cluster)
+  return (await cluster.api.status()).healing.lost.map(({ devid }) => devid)
+}
 
 const listed = (devids: readonly number[]): string => devids.toSorted((a, b) => a - b).join()
 
@@ -43,7 +53,7 @@ t.test(
   async t => {
     const cluster = await startCluster(t, {
       hosts: 4,
-      settings: { lost_after: '2', trim_after: '3', delete_grace_seconds: '0' },
+      settings: { lost_after: '1', trim_after: '1', delete_grace_seconds: '0' },
     })
     const sql = await openSql(t, cluster.databaseUrl)
     const fids = await putFiles(cluster)
@@ -64,7 +74,10 @@ t.test(
 
     await gone.restart()
     await until('it is back', async () => (await lostDevices(cluster)).length === 0)
-    await until('what became too much is gone', () => allWhole(cluster, sql, fids))
+    await until('what became too much is gone', async () => {
+      await look(cluster)
+      return allWhole(cluster, sql, fids)
+    })
     for (let i = 0; i < count; i += 7) {
       t.equal(await (await cluster.client.get(`k${i}`)).text(), `bytes of k${i}`)
     }
@@ -97,6 +110,7 @@ t.test('repair waits, and says so', async t => {
   const before = await sql('select fid, devids from file order by fid')
   const [first, second] = cluster.nodes as [Node, Node]
   const waiting = async (why: RegExp): Promise<readonly number[] | undefined> => {
+    await look(cluster)
     const { healing } = await cluster.api.status()
     return healing.waiting && why.test(healing.waiting.why) ? healing.waiting.devids : undefined
   }
