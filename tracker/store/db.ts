@@ -72,7 +72,11 @@ export function openDb({ url, max, lazy, onError }: DbOptions): DbPool {
     keepAlive: true,
     options: `-c timezone=UTC${lazy ? ' -c synchronous_commit=off' : ''}`,
   })
-  pool.on('error', onError)
+  // A pool counts as closed before its connections are: what becomes of those is no news.
+  let closing = false
+  pool.on('error', err => {
+    if (!closing) onError(err)
+  })
   return {
     query: statement => run(pool, statement),
     async transaction(work) {
@@ -97,7 +101,10 @@ export function openDb({ url, max, lazy, onError }: DbOptions): DbPool {
         client.release(broken)
       }
     },
-    close: () => pool.end(),
+    close() {
+      closing = true
+      return pool.end()
+    },
   }
 }
 
