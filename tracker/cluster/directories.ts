@@ -11,6 +11,8 @@ import type { ReplicaUrls } from './urls.ts'
 
 /** Milliseconds a node has for each answer. */
 const answerMs = 2_000
+/** Seconds that its signature holds. */
+const urlSeconds = 60
 /** Milliseconds for which a directory is known to be there, and a node to need none of this. */
 const rememberMs = 3_600_000
 /** What is remembered at most; then all is asked for once more. */
@@ -25,6 +27,14 @@ interface DirectoriesOptions {
   readonly storage: Pick<StorageClient, 'makeDirectory'>
 }
 
+interface Directory {
+  readonly devid: number
+  /** Below the device. */
+  readonly name: string
+  /** What a request for it ends with. */
+  readonly end: '/' | ''
+}
+
 export class Directories {
   readonly #options: DirectoriesOptions
   /** Until when, by the origins of nodes and by the URLs of directories. */
@@ -36,19 +46,22 @@ export class Directories {
 
   /**
    * Makes the directories in which a replica of `fid` lies on these devices. Resolves when every node
-   * has answered; what a node says to it does not matter, the PUT will tell. Never rejects.
+   * has answered, undefined when none has to be asked; what a node says to it does not matter, the PUT
+   * will tell. Never rejects.
    */
-  async forReplica(fid: number, devids: readonly number[]): Promise<void> {
+  forReplica(fid: number, devids: readonly number[]): Promise<unknown> | undefined {
     const { devices, hosts } = this.#options.cluster.snapshot
+    const asked = devids.flatMap(devid => {
+      const host = hosts.get(devices.get(devid)?.hostId ?? 0)
+      return host && this.#asks(host) ? [{ host, devid }] : []
+    })
+    if (asked.length === 0) return undefined
     const [b, mmm, ttt] = fidPath(fid).split('/')
-    await Promise.all(
-      devids.map(async devid => {
-        const host = hosts.get(devices.get(devid)?.hostId ?? 0)
-        if (!host || !this.#asks(host)) return
+    return Promise.all(
+      asked.map(async ({ host, devid }) => {
         for (const name of [`${b}`, `${b}/${mmm}`, `${b}/${mmm}/${ttt}`]) {
           // Apache answers with a redirect to who leaves the slash out.
-          const url = this.#urlOf(host, { devid, name }).replace('?', '/?')
-          if (!(await this.#make(host, url))) return
+          if (!(await this.#make(host, { devid, name, end: '/' }))) return
         }
       }),
     )
@@ -56,13 +69,7 @@ export class Directories {
 
   /** Makes the directory in which a device is tested. */
   async forTest(host: HostRow, devid: number): Promise<void> {
-    if (!this.#asks(host)) return
-    await this.#make(host, this.#urlOf(host, { devid, name: 'test-write' }))
-  }
-
-  /** Signed, so that a node of ours says that it needs none. */
-  #urlOf(host: HostRow, directory: { devid: number; name: string }): string {
-    return this.#options.urls.object(host, directory, { method: 'PUT', seconds: 60 })
+    if (this.#asks(host)) await this.#make(host, { devid, name: 'test-write', end: '' })
   }
 
   #asks(host: HostRow): boolean {
@@ -71,9 +78,16 @@ export class Directories {
   }
 
   /** False when the node keeps silent, or needs none of this. */
-  async #make(host: HostRow, url: string): Promise<boolean> {
-    const [directory = url] = url.split('?', 1)
+  async #make(host: HostRow, { devid, name, end }: Directory): Promise<boolean> {
+    const directory = `${originOf(host)}/dev${devid}/${name}`
     if (this.#remembers(directory)) return true
+    // Signed, so that a node of ours says that it needs none.
+    const signed = this.#options.urls.object(
+      host,
+      { devid, name },
+      { method: 'PUT', seconds: urlSeconds },
+    )
+    const url = signed.replace(/(?=\?|$)/, end)
     const signal = AbortSignal.timeout(answerMs)
     const status = await this.#options.storage.makeDirectory(url, { signal }).catch(() => undefined)
     if (status === undefined) return false

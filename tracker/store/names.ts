@@ -58,12 +58,14 @@ export interface Names {
 const reads = { limit: 200, parallel: 2 }
 const writes = { limit: 100, parallel: 2 }
 
-/** Uploads that are remembered; of more, the oldest are forgotten. */
-const maxRemembered = 10_000
+/** Uploads that are remembered at least; the older ones are forgotten, as many at once. */
+const rememberedUploads = 5_000
 
 /** Creates it on two pools: `lazyDb` does not flush its commits. */
 export function createNames(db: Db, lazyDb: Db): Names {
-  const remembered = new Map<number, OpenUpload>()
+  // Two, since to take the oldest out of one again and again is slow: what was deleted stays in its way.
+  let remembered = new Map<number, OpenUpload>()
+  let earlier = remembered
   const insertUpload = createBatcher({
     ...writes,
     run: (uploads: readonly NewUpload[]) => insertUploads(lazyDb, uploads),
@@ -96,8 +98,10 @@ export function createNames(db: Db, lazyDb: Db): Names {
       if (expiresAt && upload.remembered) {
         const devids = [...upload.devids]
         remembered.set(upload.fid, { ...upload, devids, expiresAt, expired: false })
-        const [oldest] = remembered.size > maxRemembered ? remembered.keys() : []
-        if (oldest !== undefined) remembered.delete(oldest)
+        if (remembered.size >= rememberedUploads) {
+          earlier = remembered
+          remembered = new Map()
+        }
       }
       return expiresAt
     },
@@ -106,10 +110,11 @@ export function createNames(db: Db, lazyDb: Db): Names {
       run: (ids: readonly FileId[]) => findUploads(db, ids),
     }),
     findOpenUpload(fid) {
-      const upload = remembered.get(fid)
+      const upload = remembered.get(fid) ?? earlier.get(fid)
       if (!upload) return findOpenUpload(fid)
       // Whoever asks again wants to know what has become of it.
       remembered.delete(fid)
+      earlier.delete(fid)
       return Promise.resolve(upload)
     },
     commitUpload: createBatcher({

@@ -30,7 +30,8 @@ export async function startStubNode(): Promise<StubNode> {
     } else if (req.method === 'GET') {
       res.end(written.get(path) ?? 'x')
     } else {
-      res.writeHead(204).end()
+      // As ours, it makes directories by itself.
+      res.writeHead(req.method === 'MKCOL' ? 400 : 204).end()
     }
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
