@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import { createClient } from '../../../client/index.ts'
 import { replicaPath } from '../../../common/layout.ts'
+import { leaseSeconds } from '../../../tracker/store/jobs.ts'
 import { startCluster, type Cluster } from '../../helpers/cluster.ts'
 import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
@@ -131,14 +132,18 @@ t.test('trackers share two drains, and one goes on when the other dies', async t
     return drains.length === 2 && drains.reduce((sum, { files }) => sum + files, 0) < 38
   })
   await cluster.trackers[0]?.close()
-  // What it had claimed falls due when its lease is over.
+  // What it had claimed falls due when its lease is over: now, but for what it extended last.
   const sql = await openSql(t, cluster.databaseUrl)
   for (const queue of ['rebalance_job', 'replicate_job', 'delete_job'])
     await sql(`update ${queue} set next_try = now()`)
-  await until('both are empty', async () => {
-    const drains = (await two?.listDrains()) ?? []
-    return drains.length === 2 && drains.every(({ empty, moves }) => empty && moves === 0)
-  })
+  await until(
+    'both are empty',
+    async () => {
+      const drains = (await two?.listDrains()) ?? []
+      return drains.length === 2 && drains.every(({ empty, moves }) => empty && moves === 0)
+    },
+    (leaseSeconds + 60) * 1000,
+  )
   // Copies that came too late for their leases stay until nobody can record them any more.
   await sql('update delete_job set next_try = now()')
   await cluster.settled()
