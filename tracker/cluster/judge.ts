@@ -23,6 +23,18 @@ export function judgeReplicas(ctx: Brain, file: Judged, options: JudgeOptions = 
   return judge(policy, situationOf(ctx, file, options))
 }
 
+/** True when a file that is stuck without `leaving` finds places once bytes that wait to be removed are gone. */
+export function isClearing(
+  ctx: Brain,
+  file: Judged,
+  { avoid, leaving }: { readonly avoid: ReadonlySet<number>; readonly leaving: readonly number[] },
+): boolean {
+  if (leaving.length === 0) return false
+  const cleared = new Set(avoid)
+  for (const devid of leaving) cleared.delete(devid)
+  return judgeReplicas(ctx, file, { avoid: cleared }).kind !== 'stuck'
+}
+
 /** The devices of a file from which a replica may go, each alone, best first. */
 export function spareReplicas(ctx: Brain, file: Judged): Device[] {
   const { policy } = policyOf(ctx, file)

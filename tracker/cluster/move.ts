@@ -11,14 +11,15 @@ import { dropReplica, findLeaving } from '../store/replicas.ts'
 import type { Context } from './context.ts'
 import { CopyError, copyReplica, readableSources, type Content } from './copy.ts'
 import { seeSize } from './inspect.ts'
-import { judgeReplicas } from './judge.ts'
+import { isClearing, judgeReplicas } from './judge.ts'
 
 /**
  * `gone`: there is no such replica any more. `kept`: none of the devices named for it is as good a
- * place as the one where it is.
+ * place as the one where it is. `clearing`: bytes of an earlier try are to be removed first.
  */
 export type Moved =
-  { readonly kind: 'moved' | 'gone' } | { readonly kind: 'kept' | 'failed'; readonly why: string }
+  | { readonly kind: 'moved' | 'gone' }
+  | { readonly kind: 'kept' | 'failed' | 'clearing'; readonly why: string }
 
 /**
  * Moves one replica, under the claim of its job. Throws only what is no fault of a device, an outage of
@@ -31,9 +32,9 @@ export async function moveReplica(
 ): Promise<Moved> {
   const { fid, devid: from } = job
   const to = job.devids.length > 0 ? new Set(job.devids) : undefined
-  const barred = await findLeaving(ctx.db, fid)
+  const leaving = await findLeaving(ctx.db, fid)
   const outside = to ? ctx.cluster.devices().filter(({ devid }) => !to.has(devid)) : []
-  const avoid = new Set([from, ...barred, ...outside.map(({ devid }) => devid)])
+  const avoid = new Set([from, ...leaving, ...outside.map(({ devid }) => devid)])
   const badSources = new Set<number>()
   let copied: number | undefined
   let file = await findFileByFid(ctx.db, fid)
@@ -41,7 +42,10 @@ export async function moveReplica(
     signal.throwIfAborted()
     const others = file.devids.filter(devid => devid !== from)
     const verdict = judgeReplicas(ctx, { ...file, devids: others }, { avoid })
-    if (verdict.kind === 'stuck') return { kind: 'failed', why: verdict.why }
+    if (verdict.kind === 'stuck') {
+      const clearing = isClearing(ctx, { ...file, devids: others }, { avoid, leaving })
+      return { kind: clearing ? 'clearing' : 'failed', why: verdict.why }
+    }
     if (verdict.kind !== 'copy') {
       const left = await leave(ctx, file, { from, others, copied }, signal)
       if (left !== 'changed') return left

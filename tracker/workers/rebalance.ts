@@ -2,7 +2,7 @@
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
 import { moveReplica } from '../cluster/move.ts'
-import { retrySeconds } from '../policy/retry.ts'
+import { clearingSeconds, retrySeconds } from '../policy/retry.ts'
 import {
   claimMoves,
   deferMove,
@@ -56,6 +56,9 @@ async function move(
   const { fid, devid: from, attempts } = job
   const outcome = await moveReplica(ctx, job, work)
   if (outcome.kind === 'kept') work.log.info({ fid, devid: from, reason: outcome.why }, 'not moved')
+  if (outcome.kind === 'clearing') {
+    return deferMove(ctx.db, job, { seconds: clearingSeconds, error: outcome.why })
+  }
   if (outcome.kind !== 'failed') return removeMove(ctx.db, job)
   // Operators look for these words.
   const url = ctx.urls.plain({ devid: from, fid }, { method: 'GET' })

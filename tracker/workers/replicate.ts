@@ -2,11 +2,11 @@
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
 import { CopyError, copyReplica, readableSources, type Content } from '../cluster/copy.ts'
-import { betterCopy, judgeReplicas, spareReplicas } from '../cluster/judge.ts'
+import { betterCopy, isClearing, judgeReplicas, spareReplicas } from '../cluster/judge.ts'
 import { getClassRow, numberSetting } from '../cluster/snapshot.ts'
 import { verifyReplica } from '../cluster/verify.ts'
 import { isDeletable, isReadable, type Device } from '../policy/device.ts'
-import { retrySeconds } from '../policy/retry.ts'
+import { clearingSeconds, retrySeconds } from '../policy/retry.ts'
 import type { Verdict } from '../policy/verdict.ts'
 import { createBatcher } from '../store/batch.ts'
 import { findFileByFid } from '../store/files.ts'
@@ -194,7 +194,10 @@ async function handle(shared: Shared, { job, state }: Task, work: Work): Promise
       }
       case 'stuck': {
         const which = failed.size > 0 ? ` (failed just now: ${[...failed].join(', ')})` : ''
-        return retry(ctx, job, verdict.why + which)
+        const why = verdict.why + which
+        return isClearing(ctx, file, { avoid, leaving: file.leaving })
+          ? deferReplication(ctx.db, job, { seconds: clearingSeconds, error: why })
+          : retry(ctx, job, why)
       }
       case 'copy': {
         const made = await copyOne(shared, { job, file, verdict, failed, badSources }, work)

@@ -110,6 +110,42 @@ t.test('a device is emptied on request, and says when it may be pulled', async t
   await t.rejects(api.drainHost('nobody'), { code: 'host_not_found' })
 })
 
+t.test('bytes that are to be removed first do not make a move wait long', async t => {
+  const cluster = await startCluster(t, { hosts: 3, settings: { delete_grace_seconds: '0' } })
+  const { api } = cluster
+  const [key] = await fill(cluster, 1)
+  const sql = await openSql(t, cluster.databaseUrl)
+  const [file] = await sql<{ from: number; other: number }>(`
+    select devids[1] as from, (select id from device where id <> all (devids)) as other
+    from file where key = '${key}'`)
+  await sql(`
+    insert into delete_job (fid, slot, devids, next_try)
+    select fid, slot, array[${file?.other}], now() + interval '1 hour' from file where key = '${key}'`)
+  await api.drainDevice(file?.from ?? 0)
+  const move = async (): Promise<
+    { attempts: number; wait: number; last_error: string } | undefined
+  > =>
+    (
+      await sql<{ attempts: number; wait: number; last_error: string }>(`
+        select attempts, last_error, extract(epoch from next_try - now())::float8 as wait
+        from rebalance_job where last_error is not null`)
+    )[0]
+  await until('it was tried', move)
+  await sql('update rebalance_job set next_try = now(), attempts = 6')
+  const again = await until('it was tried again', async () => {
+    const job = await move()
+    return job?.attempts === 7 && job.wait < 60 ? job : undefined
+  })
+  t.ok(again.wait <= 15, `waits ${again.wait} s`)
+  await sql('update delete_job set next_try = now()')
+  await until('it is empty', async () => {
+    const [drain] = await api.listDrains()
+    return drain?.empty && drain.moves === 0
+  })
+  await cluster.settled()
+  t.strictSame(await intact(cluster, [String(key)]), [])
+})
+
 t.test('trackers share two drains, and one goes on when the other dies', async t => {
   const cluster = await startCluster(t, {
     hosts: 4,
@@ -142,7 +178,7 @@ t.test('trackers share two drains, and one goes on when the other dies', async t
       const drains = (await two?.listDrains()) ?? []
       return drains.length === 2 && drains.every(({ empty, moves }) => empty && moves === 0)
     },
-    (leaseSeconds + 60) * 1000,
+    (leaseSeconds + 120) * 1000,
   )
   // Copies that came too late for their leases stay until nobody can record them any more.
   await sql('update delete_job set next_try = now()')
