@@ -4,6 +4,7 @@
  */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { urlAddress } from '../common/address.ts'
 import type { Target } from './storage-http.ts'
 
 export interface HeadAnswer {
@@ -59,11 +60,12 @@ export class HeadConnection {
 
   constructor(options: HeadConnectionOptions) {
     this.#options = options
-    const { protocol, hostname, port } = new URL(options.target.origin)
-    const host = hostname.replace(/^\[|\]$/g, '')
-    const isTls = protocol === 'https:'
-    const address = { host, port: Number(port || (isTls ? 443 : 80)), noDelay: true }
-    this.#socket = isTls ? connectTls({ ...address, servername: host }) : connectTcp(address)
+    const origin = new URL(options.target.origin)
+    const isTls = origin.protocol === 'https:'
+    const address = { ...urlAddress(origin), noDelay: true }
+    this.#socket = isTls
+      ? connectTls({ ...address, servername: address.host })
+      : connectTcp(address)
     this.#socket
       .setTimeout(options.connectMs)
       .setEncoding('latin1')

@@ -8,6 +8,7 @@
  * leaves all others to that HTTP client.
  */
 import { connect, type Socket } from 'node:net'
+import { urlAddress } from '../common/address.ts'
 import type { Target } from './storage-http.ts'
 
 export interface ReadAnswer {
@@ -77,10 +78,8 @@ export class ReadConnection {
 
   constructor(options: ReadConnectionOptions) {
     this.#options = options
-    const { hostname, port } = new URL(options.target.origin)
     this.#socket = connect({
-      host: hostname.replace(/^\[|\]$/g, ''),
-      port: Number(port || 80),
+      ...urlAddress(new URL(options.target.origin)),
       noDelay: true,
       onread: {
         buffer: () => this.#room(),

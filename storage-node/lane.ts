@@ -6,6 +6,7 @@
  * its answer began is handed over too, and fails again where refusals are worded.
  */
 import type { Socket } from 'node:net'
+import { httpDate } from '../common/http-date.ts'
 import { CodedError, isCoded } from '../common/errors.ts'
 import { answerClientError, refuse } from '../common/http-guard.ts'
 import type { Logger } from '../common/log.ts'
@@ -274,7 +275,7 @@ class Lane {
   #head(status: number, fields: Fields, { keepAlive, oldClient }: HotRequest): string {
     let text = `HTTP/1.1 ${status} ${reasons[status]}\r\n`
     for (const name in fields) text += `${name}: ${fields[name]}\r\n`
-    text += `Date: ${dateField()}\r\n`
+    text += `Date: ${httpDate()}\r\n`
     const close = !keepAlive || this.#isClosing()
     return `${text}${close ? 'Connection: close\r\n' : oldClient ? 'Connection: keep-alive\r\n' : ''}\r\n`
   }
@@ -336,16 +337,3 @@ class Lane {
 
 const timedOut = (): Error =>
   Object.assign(new Error('no request came'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' })
-
-let date = ''
-let dateSecond = 0
-
-/** The Date field, made once a second. */
-function dateField(): string {
-  const second = Math.floor(Date.now() / 1000)
-  if (second !== dateSecond) {
-    dateSecond = second
-    date = new Date(second * 1000).toUTCString()
-  }
-  return date
-}

@@ -5,6 +5,7 @@
  */
 import { connect as connectTcp, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import { urlAddress } from '../common/address.ts'
 import { CodedError } from '../common/errors.ts'
 import type { Buffers } from './buffers.ts'
 import { IncomingBody } from './inflow.ts'
@@ -58,12 +59,10 @@ export class PullConnection {
 
   constructor(options: PullConnectionOptions) {
     this.#options = options
-    const { protocol, hostname, port } = options.origin
-    const host = hostname.replace(/^\[|\]$/g, '')
-    const isTls = protocol === 'https:'
-    const address = { host, port: Number(port || (isTls ? 443 : 80)), noDelay: true }
+    const isTls = options.origin.protocol === 'https:'
+    const address = { ...urlAddress(options.origin), noDelay: true }
     this.#socket = isTls
-      ? connectTls({ ...address, servername: host }).on('data', (bytes: Buffer) => {
+      ? connectTls({ ...address, servername: address.host }).on('data', (bytes: Buffer) => {
           this.#take(bytes)
           if (this.#body?.full) this.#socket.pause()
         })

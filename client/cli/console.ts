@@ -1,7 +1,7 @@
 /** `omg console`: the lines that begin with `!` on a tracker's MogileFS port, and what it answers. */
 import { connect, type Socket } from 'node:net'
 import type { Command } from 'commander'
-import { formatAddress, parseAddress, type Address } from '../../common/address.ts'
+import { formatAddress, parseAddress, urlAddress, type Address } from '../../common/address.ts'
 import type { Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { CommandFailure, UsageError } from './failure.ts'
@@ -50,7 +50,7 @@ export function addConsole(program: Command, cli: Cli): void {
 function addressOf({ wire }: Options, { host: { env }, trackers: [first = ''] }: Session): Address {
   if (wire !== undefined) return parseAddress('--wire', wire)
   if (env['OMG_WIRE']) return parseAddress('OMG_WIRE', env['OMG_WIRE'])
-  return { host: new URL(first).hostname.replace(/^\[|\]$/g, ''), port: usualPort }
+  return { host: urlAddress(new URL(first)).host, port: usualPort }
 }
 
 async function ask(line: string, address: Address, session: Session): Promise<void> {

@@ -3,6 +3,7 @@ import { isIP } from 'node:net'
 import { Agent, request } from 'undici'
 import Type from 'typebox'
 import { Value } from 'typebox/value'
+import { urlAddress } from '../../common/address.ts'
 import { readText } from '../answers.ts'
 import { CommandFailure } from './failure.ts'
 import { resolveAddress } from './resolve.ts'
@@ -39,8 +40,8 @@ export async function askNode(text: string, signal: AbortSignal): Promise<Storag
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
     throw new CommandFailure(`not the root of a storage node: ${quote(text)}`)
   }
-  const ip = await resolveAddress(url.hostname.replace(/^\[|\]$/g, ''))
-  const port = Number(url.port || 80)
+  const { host, port } = urlAddress(url)
+  const ip = await resolveAddress(host)
   const answer = await ask({ ip, port, host: url.host, signal })
   return { ip, port, name: answer.name, devices: answer.devices }
 }

@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { httpDate } from '../../common/http-date.ts'
 import {
   ClientGone,
   resetSoon,
@@ -68,7 +69,7 @@ export class LaneSink implements ClientSink {
       head += `${name}: ${value}\r\n`
       dated ||= name.length === 4 && name.toLowerCase() === 'date'
     }
-    if (!dated) head += `Date: ${dateField()}\r\n`
+    if (!dated) head += `Date: ${httpDate()}\r\n`
     if (length !== undefined) {
       if (status !== 204) head += `Content-Length: ${length}\r\n`
       this.#framing = 'length'
@@ -203,16 +204,3 @@ export class LaneSink implements ClientSink {
 
 /** What no field may hold: it would end the line, or be no Latin-1. */
 const unwritable = /[^\t\x20-\x7e\x80-\xff]/
-
-let date = ''
-let dateSecond = 0
-
-/** The Date field, made once a second. */
-function dateField(): string {
-  const second = Math.floor(Date.now() / 1000)
-  if (second !== dateSecond) {
-    dateSecond = second
-    date = new Date(second * 1000).toUTCString()
-  }
-  return date
-}

@@ -212,6 +212,14 @@ export interface NewReplica extends FileId {
 /** What two of them in one statement must not have in common. */
 export const replicaKeys = ({ fid }: NewReplica): string[] => [String(fid)]
 
+/** What a copy that was `made` changes in its row of `table`. */
+const withReplica = (table: 'file' | 'trash'): string => `
+  devids = case when made.devid = any(${table}.devids) then ${table}.devids
+    else ${table}.devids || made.devid end,
+  sha256 = coalesce(${table}.sha256, decode(made.sha256, 'hex')),
+  hashtype = case when ${table}.checksum is null then made.hashtype else ${table}.hashtype end,
+  checksum = coalesce(${table}.checksum, decode(made.checksum, 'hex'))`
+
 /**
  * Puts copies into their files' rows, each with the end of its job where it is the last one; those of
  * a file in the trash go with its other bytes. The devices of each file then; undefined, and nothing
@@ -230,12 +238,7 @@ export async function recordReplicas(
           $6::smallint[], $7::text[], $8::bool[])
           with ordinality as m (fid, slot, devid, lease, sha256, hashtype, checksum, is_last, at)
       ), recorded as (
-        update file set
-          devids = case when made.devid = any(file.devids) then file.devids
-            else file.devids || made.devid end,
-          sha256 = coalesce(file.sha256, decode(made.sha256, 'hex')),
-          hashtype = case when file.checksum is null then made.hashtype else file.hashtype end,
-          checksum = coalesce(file.checksum, decode(made.checksum, 'hex'))
+        update file set ${withReplica('file')}
         from made
         join replicate_job as job on job.fid = made.fid and job.slot = made.slot
         where file.fid = made.fid and file.slot = made.slot
@@ -245,12 +248,7 @@ export async function recordReplicas(
               and delete_job.devids @> array[made.devid])
         returning at, file.devids
       ), kept as (
-        update trash set
-          devids = case when made.devid = any(trash.devids) then trash.devids
-            else trash.devids || made.devid end,
-          sha256 = coalesce(trash.sha256, decode(made.sha256, 'hex')),
-          hashtype = case when trash.checksum is null then made.hashtype else trash.hashtype end,
-          checksum = coalesce(trash.checksum, decode(made.checksum, 'hex'))
+        update trash set ${withReplica('trash')}
         from made
         join replicate_job as job on job.fid = made.fid and job.slot = made.slot
         join delete_job as waiting on waiting.fid = made.fid and waiting.slot = made.slot

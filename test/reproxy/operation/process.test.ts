@@ -62,6 +62,36 @@ async function failure(t: Test, text: string, args: string[] = []): Promise<stri
   return err
 }
 
+/** Eight clients that ask again and again until told to stop, which returns what they got but 200. */
+function startLoad(
+  t: Test,
+  port: number,
+): { readonly served: () => number; readonly stop: () => Promise<unknown[]> } {
+  let stopped = false
+  let served = 0
+  const failures: unknown[] = []
+  const lane = async (): Promise<void> => {
+    while (!stopped) {
+      try {
+        const { status } = await fetchRaw(t, port)
+        if (status === 200) served++
+        else failures.push(status)
+      } catch (err) {
+        failures.push(err)
+      }
+    }
+  }
+  const lanes = Array.from({ length: 8 }, lane)
+  return {
+    served: () => served,
+    async stop() {
+      stopped = true
+      await Promise.all(lanes)
+      return failures
+    },
+  }
+}
+
 t.test('what is wrong with the file is said in one line that names it', async t => {
   for (const [config, named] of [
     ['{', '--config'],
@@ -196,29 +226,13 @@ t.test('a restart behind an inherited socket fails no request', async t => {
   const old = await run(t, config, { fd })
   const next = await run(t, config, { fd })
   listener.close() // the two have it now, and this process must not accept anything
-  let stop = false
-  let served = 0
-  const failures: unknown[] = []
-  const load = async (): Promise<void> => {
-    while (!stop) {
-      try {
-        const { status } = await fetchRaw(t, port)
-        if (status === 200) served++
-        else failures.push(status)
-      } catch (err) {
-        failures.push(err)
-      }
-    }
-  }
-  const lanes = Array.from({ length: 8 }, load)
-  await until(() => served > 50)
+  const load = startLoad(t, port)
+  await until(() => load.served() > 50)
   old.child.kill('SIGTERM')
   t.strictSame(await once(old.child, 'exit'), [0, null])
-  const soFar = served
-  await until(() => served > soFar + 50)
-  stop = true
-  await Promise.all(lanes)
-  t.strictSame(failures, [])
+  const soFar = load.served()
+  await until(() => load.served() > soFar + 50)
+  t.strictSame(await load.stop(), [])
   next.child.kill('SIGTERM')
   await once(next.child, 'exit')
 })
@@ -249,29 +263,13 @@ t.test('a restart by a service manager that holds the socket fails no request', 
   t.teardown(() => {
     manager.stdin?.end('\n\n')
   })
-  let stop = false
-  let served = 0
-  const failures: unknown[] = []
-  const load = async (): Promise<void> => {
-    while (!stop) {
-      try {
-        const { status } = await fetchRaw(t, port)
-        if (status === 200) served++
-        else failures.push(status)
-      } catch (err) {
-        failures.push(err)
-      }
-    }
-  }
-  const lanes = Array.from({ length: 8 }, load)
-  await until(() => served > 50, 20_000)
+  const load = startLoad(t, port)
+  await until(() => load.served() > 50, 20_000)
   manager.stdin?.write('\n')
   await until(() => said.includes('ended 0'), 20_000)
-  const soFar = served
-  await until(() => served > soFar + 50, 20_000)
-  stop = true
-  await Promise.all(lanes)
-  t.strictSame(failures, [])
+  const soFar = load.served()
+  await until(() => load.served() > soFar + 50, 20_000)
+  t.strictSame(await load.stop(), [])
   manager.stdin?.end('\n')
   t.strictSame(await once(manager, 'exit'), [0, null])
 })
