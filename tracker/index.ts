@@ -171,7 +171,9 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
       await migrate(db)
       if (config.adminToken) await putAdminToken(db, 'admin', hashToken(config.adminToken))
       await cluster.refresh()
-      // The first answer already knows which devices can be written to.
+      // Clients of the line protocol may connect; their queries wait until the first answer can know
+      // which devices can be written to.
+      await wire.start()
       await monitor.round()
       const workers = [
         monitor,
@@ -190,7 +192,7 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
       for (const worker of workers) jobs.add(worker)
       http = await createHttpFront(ctx)
       await http.listen({ host: httpListen.host, port: httpListen.port, backlog: 1024 })
-      await wire.start()
+      jobs.begin()
       log.info(this.listening(), 'tracker serves')
     },
     close() {

@@ -53,11 +53,14 @@ export interface Jobs {
    * nothing after `close`.
    */
   add(worker: Worker): void
+  /** Has queries worked on from now on, and lets `want` change numbers: the monitor knows its devices. */
+  begin(): void
+  readonly begun: boolean
   /** Tells a worker that there is something for it now. */
   wake(name: string): void
   /** All jobs, sorted by name. */
   list(): JobState[]
-  /** Says how many are to do a job. False when there is no such job. */
+  /** Says how many are to do a job. False when there is no such job, or before `begin`. */
   want(name: string, desired: number): boolean
   /**
    * Tells all who do a job `:wake_up`, or `:shutdown`, which has others take their place; any other
@@ -100,8 +103,9 @@ export function createJobs({ log, jobMaster, onQueryWorkers }: JobsOptions): Job
   crewOf('job_master').desired = jobMaster ? 1 : 0
   crewOf('queryworker').desired = queryWorkers
   crewOf('job_master').staff()
-  crewOf('queryworker').staff()
+  onQueryWorkers(0)
 
+  let begun = false
   let closed = false
   const wake = (name: string): void => {
     crews.get(name)?.wake()
@@ -110,6 +114,13 @@ export function createJobs({ log, jobMaster, onQueryWorkers }: JobsOptions): Job
   return {
     add(worker) {
       if (!closed) crewOf(worker.name).staff(worker)
+    },
+    begin() {
+      begun = true
+      crewOf('queryworker').staff()
+    },
+    get begun() {
+      return begun
     },
     wake,
     list: () =>
@@ -122,7 +133,7 @@ export function createJobs({ log, jobMaster, onQueryWorkers }: JobsOptions): Job
       })),
     want(name, desired) {
       const crew = jobOf(name)
-      if (!crew) return false
+      if (!crew || !begun) return false
       if (desired > 1 && single.has(name)) return true
       crew.desired = desired
       crew.adjust()

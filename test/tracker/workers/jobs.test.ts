@@ -10,6 +10,7 @@ function start(t: Test, options: Partial<JobsOptions> = {}) {
   const log = pino({}, { write: line => logged.push((JSON.parse(line) as { msg: string }).msg) })
   const jobs = createJobs({ log, jobMaster: true, onQueryWorkers() {}, ...options })
   t.teardown(() => jobs.close())
+  jobs.begin()
   const stateOf = (name: string) => jobs.list().find(job => job.name === name)!
   return { jobs, logged, stateOf }
 }
@@ -117,7 +118,7 @@ t.test('one that is told to go is replaced, and close cuts all off', async t => 
 t.test('the number of query workers is told at once and at every change', async t => {
   const told: number[] = []
   const { jobs } = start(t, { onQueryWorkers: count => told.push(count) })
-  t.strictSame(told, [20])
+  t.strictSame(told, [0, 20])
   jobs.want('queryworker', 0)
   await until('none is left', () => told.at(-1) === 0)
   jobs.want('queryworker', 3)

@@ -92,6 +92,7 @@ const jobLines = (jobs: Jobs): string[] =>
 function want(jobs: Jobs, args: string): string {
   const [, digits, job] = /^(\d+)\s+(\S+)/.exec(args) ?? []
   if (digits === undefined || job === undefined) return 'ERROR: usage: !want <count> <jobclass>'
+  if (!jobs.begun) return 'ERROR: Monitor has not completed initial run yet'
   const count = Math.min(Number(digits), maxWanted)
   if (jobs.want(job, count)) return `Now desiring ${count} children doing '${job}'.`
   const names = jobs.list().map(({ name }) => name)
