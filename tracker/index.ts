@@ -11,6 +11,7 @@ import type { Logger } from '../common/log.ts'
 import type { Context } from './cluster/context.ts'
 import { Directories } from './cluster/directories.ts'
 import { ClusterState } from './cluster/state.ts'
+import { TokenRates } from './cluster/token-rates.ts'
 import { createReplicaUrls } from './cluster/urls.ts'
 import { hashToken } from './commands/tokens.ts'
 import type { TrackerConfig } from './config.ts'
@@ -113,6 +114,7 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
     random: Math.random,
     wake: (worker: string) => jobs.wake(worker),
     politely: <T>(work: () => Promise<T>) => courtesy.run(work),
+    rates: new TokenRates(),
     countRequest: () => void httpRequests++,
     log,
   }

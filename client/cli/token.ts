@@ -3,7 +3,7 @@ import { Option, type Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
 import type { TokenScope } from '../../common/protocol/configuration.ts'
 import type { TrackerApi } from '../tracker-api/index.ts'
-import { oneOf, type Cli } from './command.ts'
+import { oneOf, wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'
 import type { ConnectionOptions } from './session.ts'
@@ -14,6 +14,7 @@ const scopes: readonly TokenScope[] = ['admin', 'write', 'read']
 interface AddOptions extends ConnectionOptions {
   readonly scope: TokenScope
   readonly domain?: string
+  readonly rate?: number
 }
 
 /** Adds the commands. */
@@ -28,12 +29,13 @@ export function addToken(program: Command, cli: Cli): void {
       const tokens = await api.listTokens({ signal })
       if (json) return out.json(tokens)
       await out.table(
-        ['ID', 'NAME', 'SCOPE', 'DOMAIN', 'CREATED'].map(title => ({ title })),
-        tokens.map(({ id, name, scope, domain, createdAt }) => [
+        ['ID', 'NAME', 'SCOPE', 'DOMAIN', 'RATE', 'CREATED'].map(title => ({ title })),
+        tokens.map(({ id, name, scope, domain, rate, createdAt }) => [
           String(id),
           name,
           scope,
           domain ?? '-',
+          rate === null ? '-' : `${rate}/s`,
           createdAt,
         ]),
       )
@@ -54,15 +56,25 @@ export function addToken(program: Command, cli: Cli): void {
         .makeOptionMandatory(),
     )
     .option('--domain <DOMAIN>', 'where it may write or read')
+    .option(
+      '--rate <N>',
+      'requests a second that each tracker takes with it; any number where not given',
+      wholeNumber(1, 1_000_000),
+    )
   add.action((name: string, options: AddOptions) =>
     cli.run(add, options, async session => {
-      const { scope, domain } = options
+      const { scope, domain, rate } = options
       if ((scope === 'admin') !== (domain === undefined)) {
         const text = scope === 'admin' ? 'goes without' : 'needs'
         throw new UsageError(`--scope ${scope} ${text} --domain`)
       }
       const { api, signal, out, json } = session
-      const fields = { name, scope, ...(domain !== undefined && { domain }) }
+      const fields = {
+        name,
+        scope,
+        ...(domain !== undefined && { domain }),
+        ...(rate !== undefined && { rate }),
+      }
       const created = await api.createToken(fields, { signal })
       if (json) await out.json(created)
       else await out.write(`${created.token}\n`)

@@ -164,18 +164,30 @@ export const TokenScope = Type.Union([
 ])
 export type TokenScope = Type.Static<typeof TokenScope>
 
+const TokenRate = Type.Integer({
+  minimum: 1,
+  maximum: 1_000_000,
+  description: 'requests a second that each tracker takes with it; more get 429',
+})
+
 /** An API token. `domain` is null for `admin`, which may do everything. */
 export const TokenInfo = Type.Object({
   id: Type.Integer(),
   name: Type.String(),
   scope: TokenScope,
   domain: Type.Union([Type.String(), Type.Null()]),
+  rate: Type.Union([TokenRate, Type.Null()]),
   createdAt: Type.String(),
 })
 export type TokenInfo = Type.Static<typeof TokenInfo>
 
 export const NewToken = Type.Object(
-  { name: Name, scope: TokenScope, domain: Type.Optional(Name) },
+  {
+    name: Name,
+    scope: TokenScope,
+    domain: Type.Optional(Name),
+    rate: Type.Optional(TokenRate),
+  },
   closed,
 )
 export type NewToken = Type.Static<typeof NewToken>

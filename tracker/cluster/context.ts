@@ -6,6 +6,7 @@ import type { FidAllocator } from '../store/fids.ts'
 import type { Names } from '../store/names.ts'
 import type { Directories } from './directories.ts'
 import type { ClusterState } from './state.ts'
+import type { TokenRates } from './token-rates.ts'
 import type { ReplicaUrls } from './urls.ts'
 
 /** What commands and workers work with. Made once per tracker and passed down. */
@@ -21,6 +22,7 @@ export interface Context {
   readonly open: boolean
   /** Does background work when clients leave room for it. */
   readonly politely: <T>(work: () => Promise<T>) => Promise<T>
+  readonly rates: TokenRates
   /** A client has asked for something over HTTP. */
   readonly countRequest: () => void
   /** Tells a worker that there is something for it now. */

@@ -1,7 +1,7 @@
 /** API tokens: 256 random bits, of which only the SHA-256 is stored. */
 import { createHash, randomBytes } from 'node:crypto'
 import { CodedError } from '../../common/errors.ts'
-import type { TokenScope } from '../../common/protocol/configuration.ts'
+import type { NewToken } from '../../common/protocol/configuration.ts'
 import type { Context } from '../cluster/context.ts'
 import { insertAudit, type Caller } from '../store/audit.ts'
 import { isUniqueViolation } from '../store/db.ts'
@@ -30,7 +30,7 @@ export function listTokens(ctx: Context): Promise<TokenRow[]> {
 /** Creates a token and returns its text, this once. Throws bad_request, unreg_domain or token_exists. */
 export async function createToken(
   ctx: Context,
-  { name, scope, domain }: { name: string; scope: TokenScope; domain?: string },
+  { name, scope, domain, rate }: NewToken,
   caller: Caller,
 ): Promise<{ row: TokenRow; text: string }> {
   if ((scope === 'admin') !== (domain === undefined)) {
@@ -40,8 +40,14 @@ export async function createToken(
   const text = randomBytes(32).toString('base64url')
   try {
     const row = await ctx.db.transaction(async tx => {
-      const inserted = await insertToken(tx, { name, scope, domainId, hash: hashToken(text) })
-      const detail = { id: inserted.id, name, scope, domain: domain ?? null }
+      const inserted = await insertToken(tx, {
+        name,
+        scope,
+        domainId,
+        hash: hashToken(text),
+        rate: rate ?? null,
+      })
+      const detail = { id: inserted.id, name, scope, domain: domain ?? null, rate: rate ?? null }
       await insertAudit(tx, caller, { action: 'token.create', detail })
       return inserted
     })

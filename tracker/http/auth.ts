@@ -11,7 +11,7 @@ export type Access = 'admin' | 'read' | 'write' | 'any'
 
 const tokens = new WeakMap<FastifyRequest, TokenRow>()
 
-/** A hook for a group of routes. Throws unauthorized or forbidden. */
+/** A hook for a group of routes. Throws unauthorized, too_many_requests or forbidden. */
 export function requireAccess(
   ctx: Context,
   access: Access,
@@ -20,6 +20,9 @@ export function requireAccess(
     const text = /^Bearer ([\w~+/.-]{1,512}=*)$/i.exec(request.headers.authorization ?? '')?.[1]
     const token = text && (await findToken(ctx, text))
     if (!token) throw new CodedError('unauthorized', 'a valid bearer token is needed')
+    if (!ctx.rates.admit(token)) {
+      throw new CodedError('too_many_requests', `this token may ask ${token.rate} times a second`)
+    }
     if (!allows(ctx, token, access, request)) {
       throw new CodedError('forbidden', 'this token does not allow that')
     }

@@ -109,13 +109,14 @@ export function deviceToJson(device: Device): DeviceInfo {
 
 export function tokenToJson(
   ctx: Cluster,
-  { id, name, scope, domainId, createdAt }: TokenRow,
+  { id, name, scope, domainId, rate, createdAt }: TokenRow,
 ): TokenInfo {
   return {
     id,
     name,
     scope,
     domain: domainId === null ? null : domainName(ctx, domainId),
+    rate,
     createdAt: createdAt.toISOString(),
   }
 }

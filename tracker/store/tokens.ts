@@ -8,14 +8,18 @@ export interface TokenRow {
   scope: TokenScope
   domainId: number | null
   hash: Buffer
+  /** Requests a second that each tracker takes; null: any number. */
+  rate: number | null
   createdAt: Date
 }
+
+const columns = `id, name, scope, domain_id as "domainId", hash, rate, created_at as "createdAt"`
 
 export async function listTokens(db: Db): Promise<TokenRow[]> {
   const { rows } = await db.query<TokenRow>({
     name: 'tokens.list',
     text: `
-      select id, name, scope, domain_id as "domainId", hash, created_at as "createdAt"
+      select ${columns}
       from token order by id`,
   })
   return rows
@@ -24,14 +28,14 @@ export async function listTokens(db: Db): Promise<TokenRow[]> {
 /** Creates a token. Throws a unique violation on its name. */
 export async function insertToken(
   db: Db,
-  { name, scope, domainId, hash }: Pick<TokenRow, 'name' | 'scope' | 'domainId' | 'hash'>,
+  { name, scope, domainId, hash, rate }: Omit<TokenRow, 'id' | 'createdAt'>,
 ): Promise<TokenRow> {
   const { rows } = await db.query<TokenRow>({
     name: 'tokens.insert',
     text: `
-      insert into token (name, scope, domain_id, hash) values ($1, $2, $3, $4)
-      returning id, name, scope, domain_id as "domainId", hash, created_at as "createdAt"`,
-    values: [name, scope, domainId, hash],
+      insert into token (name, scope, domain_id, hash, rate) values ($1, $2, $3, $4, $5)
+      returning ${columns}`,
+    values: [name, scope, domainId, hash, rate],
   })
   return rows[0]!
 }
@@ -42,7 +46,7 @@ export async function putAdminToken(db: Db, name: string, hash: Buffer): Promise
     name: 'tokens.put_admin',
     text: `
       with kept as (
-        update token set hash = $2, scope = 'admin', domain_id = null where name = $1 returning id
+        update token set hash = $2, scope = 'admin', domain_id = null, rate = null where name = $1 returning id
       )
       insert into token (name, scope, hash) select $1, 'admin', $2
       where not exists (select from kept)

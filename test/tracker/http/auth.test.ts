@@ -1,6 +1,7 @@
 import t from 'tap'
 import type { CreatedToken, TokenScope } from '../../../common/protocol/configuration.ts'
 import { startCluster } from '../../helpers/cluster.ts'
+import { until } from '../../helpers/until.ts'
 import { createCall, putFile } from './calls.ts'
 
 t.test('a token allows what its scope says', async t => {
@@ -85,6 +86,29 @@ t.test('a token allows what its scope says', async t => {
     }
     const scheme = { authorization: `bearer ${tokens.admin}` }
     t.equal((await call('GET', path, { token: null, headers: scheme })).status, 200)
+  })
+
+  t.test('a token with a rate asks no more often than that, and others do not notice', async t => {
+    const path = '/v1/domains/test/files'
+    const made = await call('POST', '/v1/tokens', {
+      json: { name: 'slow', scope: 'read', domain: 'test', rate: 5 },
+    })
+    const { token, rate } = made.json<CreatedToken>()
+    t.equal(rate, 5)
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, () => call('GET', path, { token })),
+    )
+    const taken = answers.filter(({ status }) => status === 200).length
+    t.ok(taken >= 5 && taken < 200, `${taken} were taken`)
+    for (const { status, code, headers } of answers.filter(answer => answer.status !== 200)) {
+      t.strictSame([status, code, headers['retry-after']], [429, 'too_many_requests', '1'])
+    }
+    t.equal((await call('GET', path, { token: tokens.read })).status, 200)
+    await until('it may ask again', async () => (await call('GET', path, { token })).status === 200)
+    for (const wrong of [0, -1, 1.5, 1_000_001, '5', null]) {
+      const json = { name: 'wrong', scope: 'admin', rate: wrong }
+      t.equal((await call('POST', '/v1/tokens', { json })).code, 'bad_request', String(wrong))
+    }
   })
 
   t.test('a revoked token ends at once, and one goes with its domain', async t => {
