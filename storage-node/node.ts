@@ -36,8 +36,8 @@ export interface NodeMessage {
   readonly fileCalls?: number
 }
 
-/** Milliseconds that requests under way have to end when the node closes. */
-const drainMs = 10_000
+/** Milliseconds that requests under way have to end when the node closes: as long as a daemon waits. */
+const drainMs = 20_000
 
 /**
  * Creates one that serves alone, or among others: then there is a supervisor, which keeps house, has

@@ -64,7 +64,7 @@ const noCommands = 'The console has no commands here.\r\n.\r\n'
 /** Creates the server; it listens once started. Throws ConfigError on an unreadable allow-list. */
 export function createWireServer(options: WireServerOptions): WireServer {
   const { listen, log, maxConnections = 4096, maxConnectionsPerAddress = 1024 } = options
-  const { stallMs = 120_000, drainMs = 5_000 } = options
+  const { stallMs = 120_000, drainMs = 20_000 } = options
   const allowed = parseAllowList(options.allow ?? [])
   const { queries = new Queries() } = options
   const answer = createAnswer({ ...options, queries })
