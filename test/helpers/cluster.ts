@@ -7,6 +7,7 @@ import { createLogger } from '../../common/log.ts'
 import { hostSecret } from '../../common/signing.ts'
 import { registerNodes, untilWriteable } from '../../deploy/up/register.ts'
 import { createStorageNode, type StorageNode } from '../../storage-node/index.ts'
+import { lateSeconds } from '../../tracker/store/jobs.ts'
 import { createTracker, type Tracker, type TrackerConfig } from '../../tracker/index.ts'
 import { directory } from './directory.ts'
 import { testDatabase } from './postgres.ts'
@@ -154,10 +155,13 @@ export async function startCluster(t: Test, options: ClusterOptions = {}): Promi
     client,
     api,
     async settled() {
-      await until('the queues are empty', async () => {
+      // Bytes of a copy that broke off go when nobody can record it any more.
+      const patienceMs = (lateSeconds + 60) * 1000
+      const isEmpty = async (): Promise<boolean> => {
         const { queues } = await api.status()
         return queues.replicate.waiting + queues.delete.waiting === 0
-      })
+      }
+      await until('the queues are empty', isEmpty, patienceMs)
     },
     async replicas() {
       const found = await Promise.all(

@@ -1,6 +1,6 @@
 /**
  * Background work makes way for requests. While clients ask for much, it is done in rounds: nothing new
- * is begun until what is under way has ended, and for twice as long again.
+ * is begun until what is under way has ended, and for three times as long again.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -10,7 +10,7 @@ const manyAtOnce = 4
 /** Milliseconds over which they are counted. */
 const windowMs = 50
 /** Rest, as a multiple of the round before it, and the longest of either, in milliseconds. */
-const restShare = 2
+const restShare = 3
 const longestRestMs = 2_000
 
 /** What clients ask for. */
