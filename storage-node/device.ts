@@ -21,6 +21,7 @@ import { pausePoint } from './pause.ts'
 import type { PartLocks } from './part-locks.ts'
 import { partSuffix, PartWriter, type AppendOptions } from './parts.ts'
 import { sendPart } from './send.ts'
+import { quarantine } from './target.ts'
 import { DirectoryTree } from './tree.ts'
 import { readUsage, withoutRoom, type Usage } from './usage.ts'
 import { tempDirectory, Writer, type WriteOptions } from './writer.ts'
@@ -45,9 +46,6 @@ const mountFreshMs = 1_000
 
 /** Milliseconds that parts of an unfinished file stay, across starts. */
 const partAgeMs = 24 * 3600_000
-
-/** Where replicas go whose bytes have turned out to be wrong: never served, kept for a person. */
-const asideDirectory = '.bad'
 
 export class Device {
   readonly devid: number
@@ -274,10 +272,10 @@ export class Device {
     if (found.digests.sha256?.equals(sha256)) return false
     await this.#changing(async () => {
       await this.#checkThere(path)
-      await this.#tree.ensure(asideDirectory)
-      const aside = join(asideDirectory, `${basename(path)}.${Date.now()}`)
+      await this.#tree.ensure(quarantine)
+      const aside = join(quarantine, `${basename(path)}.${Date.now()}`)
       await this.disk.rename(join(this.directory, path), join(this.directory, aside))
-      await this.#tree.flush(asideDirectory)
+      await this.#tree.flush(quarantine)
       await this.#tree.flush(dirname(path))
       this.#log.error({ path, aside }, 'a file with wrong bytes was set aside')
     })

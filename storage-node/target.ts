@@ -12,7 +12,7 @@ export interface Target {
   readonly path: string
   /** The path ends in a slash, or is the device's directory. */
   readonly directory: boolean
-  /** A component begins with a dot: never readable, since such names are ours. */
+  /** A component begins with a dot, or it is in quarantine: never readable, since such names are ours. */
   readonly hidden: boolean
   /**
    * Number of the stored file, when the path is a replica's. Trackers of ours give out none beyond
@@ -20,6 +20,9 @@ export interface Target {
    */
   readonly fid: number | undefined
 }
+
+/** Where replicas go whose bytes have turned out to be wrong: never served, kept for a person. */
+export const quarantine = 'quarantine'
 
 const maxPathBytes = 1024
 const maxDevid = 2 ** 31 - 1
@@ -32,6 +35,9 @@ function isHuge(path: string): boolean {
     /^[1-9]/.test(digits) && digits.startsWith(`${b}${mmm}${ttt}`) && BigInt(digits) < 2n ** 63n
   )
 }
+
+const isHidden = (path: string): boolean =>
+  /(^|\/)\./.test(path) || path === quarantine || path.startsWith(`${quarantine}/`)
 
 const badPath = (): CodedError => new CodedError('bad_path', 'not a path of a storage node')
 
@@ -65,5 +71,5 @@ export function parseTarget(path: string): Target | undefined {
     fid = parseReplicaPath(folded)?.fid
     if (fid === undefined && !isHuge(below)) throw badPath()
   }
-  return { devid, path: below, directory, hidden: /(^|\/)\./.test(below), fid }
+  return { devid, path: below, directory, hidden: isHidden(below), fid }
 }

@@ -77,11 +77,11 @@ t.test('a flipped byte is found, and never served as good', async t => {
   const served = await fetch(url)
   const body = await served.text()
   t.ok(served.status === 404 || body === text, `${served.status}: not the flipped byte`)
-  const [aside] = await readdir(join(node.root, `dev${devid}`, '.bad'))
+  const [aside] = await readdir(join(node.root, `dev${devid}`, 'quarantine'))
   t.match(aside, /^\d{10}\.fid\.\d+$/, 'it is kept for a person to look at')
   t.not(
     createHash('sha256')
-      .update(await readFile(join(node.root, `dev${devid}`, '.bad', aside ?? '')))
+      .update(await readFile(join(node.root, `dev${devid}`, 'quarantine', aside ?? '')))
       .digest('hex'),
     sha256,
   )
