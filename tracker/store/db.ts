@@ -1,6 +1,6 @@
 /** The way to Postgres: pools with time-outs on both sides, named statements, transactions. */
 import pg from 'pg'
-import { CodedError } from '../../common/errors.ts'
+import { CodedError, isCoded } from '../../common/errors.ts'
 import { parseNumberArray } from './arrays.ts'
 
 export interface Statement {
@@ -92,10 +92,13 @@ export function openDb({ url, max, lazy, onError }: DbOptions): DbPool {
         broken = false
         return result
       } catch (err) {
-        broken = await client.query('rollback').then(
-          () => false,
-          () => true,
-        )
+        // A statement that got no answer may still be under way: the connection is not to be used again.
+        if (!isCoded(err, 'database_unavailable')) {
+          broken = await client.query('rollback').then(
+            () => false,
+            () => true,
+          )
+        }
         throw err
       } finally {
         client.release(broken)
