@@ -73,14 +73,14 @@ interface Ends {
   readonly signal?: AbortSignal | undefined
   /**
    * Told when nobody knows whether a copy that failed has left bytes at the destination: they may be
-   * good, and somebody else may have made the same copy. Without it they are removed at once.
+   * good, and somebody else may have made the same copy.
    */
-  readonly leftOver?: () => Promise<void>
+  readonly leftOver: () => Promise<void>
 }
 
 /**
  * Copies `content` from one device to another. The copy has its length checked, and its digests where
- * any are known. Throws CopyError; then nothing is left at the destination, but see `leftOver`.
+ * any are known. Throws CopyError; what may be left at the destination then, `leftOver` is told.
  */
 export async function copyReplica(ctx: Hands, content: Content, ends: Ends): Promise<Copied> {
   const arrived = ctx.cluster.expect(ends.to, content.size)
@@ -223,7 +223,7 @@ function hashing(hashes: readonly Hash[]): Transform {
 async function verify(
   ctx: Hands,
   content: Content,
-  { copied, from, to, signal }: Ends & { readonly copied: Copied },
+  { copied, from, to, signal }: Omit<Ends, 'leftOver'> & { readonly copied: Copied },
 ): Promise<Copied> {
   const { fid, sha256, checksum, wanted } = content
   if (sha256 !== undefined && copied.sha256 !== undefined && sha256 !== copied.sha256) {
@@ -285,7 +285,7 @@ async function discard(
   { to, leftOver, err }: Ends & { readonly err: unknown },
 ): Promise<void> {
   if (isConnectFailure(err)) return
-  if (leftOver && !isMismatch(err)) return leftOver()
+  if (!isMismatch(err)) return leftOver()
   const url = ctx.urls.replica({ devid: to, fid }, { method: 'DELETE', seconds: urlSeconds })
   if (!url) return
   await ctx.storage.remove(url, { signal: AbortSignal.timeout(2_000) }).catch(() => {})

@@ -10,8 +10,8 @@ import { recordMoved, type MoveJob } from '../store/rebalance.ts'
 import { dropReplica, findLeaving } from '../store/replicas.ts'
 import type { Context } from './context.ts'
 import { CopyError, copyReplica, readableSources, type Content } from './copy.ts'
-import { seeSize } from './inspect.ts'
 import { isClearing, judgeReplicas } from './judge.ts'
+import { verifyReplica, type Known } from './verify.ts'
 
 /**
  * `gone`: there is no such replica any more. `kept`: none of the devices named for it is as good a
@@ -111,6 +111,8 @@ function wouldWorsen(
   return hostsOf([...others, target]) < hostsOf(devids)
 }
 
+const withoutDigest = (file: Known): Known => ({ ...file, sha256: null, checksum: null })
+
 /** Drops the replica on `from` once another one was seen to be whole. */
 async function leave(
   ctx: Context,
@@ -118,11 +120,17 @@ async function leave(
   { from, others, copied }: { from: number; others: readonly number[]; copied: number | undefined },
   signal: AbortSignal,
 ): Promise<Moved | 'changed'> {
-  const { fid, size, devids } = file
+  const { devids } = file
   const candidates = copied !== undefined && others.includes(copied) ? [copied] : others
   for (const devid of candidates) {
-    const seen = await seeSize(ctx, { fid, devid }, signal)
-    if (seen.kind !== 'there' || seen.size !== size) continue
+    // What was copied just now was compared then; of the others no byte was looked at.
+    const seen = await verifyReplica(
+      ctx,
+      devid === copied ? withoutDigest(file) : file,
+      devid,
+      signal,
+    )
+    if (seen.kind !== 'good') continue
     // Not while the others are not those that are enough: replication may have taken one away.
     const drop = { devid: from, verified: devid, before: devids }
     if (!(await dropReplica(ctx.db, file, drop))) return 'changed'

@@ -16,7 +16,7 @@ import { claimFid } from '../store/fids.ts'
 import { fileKey } from '../store/files.ts'
 import { abandonUpload, type OpenUpload } from '../store/uploads.ts'
 import { getClassOf, getDomain, getFileClass } from './lookup.ts'
-import { chooseDevices, expectUploads } from './uploads.ts'
+import { chooseDevices, expectUploads, removeDoubtful } from './uploads.ts'
 
 /** Longest key, in bytes, that a file can be given over the line protocol. */
 export const maxWireKey = 255
@@ -146,12 +146,14 @@ export async function createClose(
     if (args.key.length > maxWireKey) throw new CodedError('db', 'the key is too long')
     const size = await verifySize(ctx, args)
     if (args.checksum && args.verifyChecksum) await verifyChecksum(ctx, args, args.checksum)
-    const devids = await acknowledgedCopies(ctx, upload, { devid, size })
+    const doubtful: number[] = []
+    const devids = await acknowledgedCopies(ctx, upload, { devid, size, doubtful })
     const { hashtype } = getClassOf(ctx, upload)
     const replicate = judgeReplicas(ctx, { ...upload, size, devids }).kind !== 'satisfied'
+    const file = fileKey(domain.id, args.key)
     const committed = await ctx.names.commitUpload({
       upload,
-      file: fileKey(domain.id, args.key),
+      file,
       answer: { size, devids, copies: devids.length },
       checksum:
         args.checksum?.algorithm === hashtype
@@ -163,6 +165,7 @@ export async function createClose(
       caller,
     })
     if (!committed) throw notOpen()
+    await removeDoubtful(ctx, { fid, slot: file.slot }, doubtful)
     if (replicate) ctx.wake('replicate')
   } catch (err) {
     if (
@@ -231,11 +234,14 @@ async function verifyChecksum(
   )
 }
 
-/** Makes the copies that the class wants before OK, on offered devices; fewer when none is left. */
+/**
+ * Makes the copies that the class wants before OK, on offered devices; fewer when none is left. Adds
+ * to `doubtful` where a copy that failed may be.
+ */
 async function acknowledgedCopies(
   ctx: Context,
   upload: OpenUpload,
-  { devid, size }: { devid: number; size: number },
+  { devid, size, doubtful }: { devid: number; size: number; doubtful: number[] },
 ): Promise<number[]> {
   const devids = [devid]
   const wanted = ctx.cluster.snapshot.domainsById.get(upload.domainId)?.classes.get(upload.classId)
@@ -245,8 +251,10 @@ async function acknowledgedCopies(
     const [from] = readableSources(ctx, devids)
     if (to === undefined || !from) break
     const content = { fid: upload.fid, size, sha256: undefined }
+    // Another close of this upload may have made it, and rely on it.
+    const leftOver = async (): Promise<void> => void doubtful.push(to)
     try {
-      await copyReplica(ctx, content, { from: from.devid, to })
+      await copyReplica(ctx, content, { from: from.devid, to, leftOver })
       devids.push(to)
     } catch (err) {
       ctx.log.warn({ err, fid: upload.fid, devid: to }, 'copy before close failed')

@@ -12,6 +12,7 @@ import { copiesFor, reachableTarget } from '../policy/durability.ts'
 import { placeNewFile } from '../policy/placement.ts'
 import type { Caller } from '../store/audit.ts'
 import { fileKey, type FileId } from '../store/files.ts'
+import { insertDeletion, lateSeconds } from '../store/jobs.ts'
 import { abandonUpload as abandonRow, type UploadRow } from '../store/uploads.ts'
 import { getClassOf, getDomain, getFileClass } from './lookup.ts'
 import { checkMetadata } from './metadata.ts'
@@ -127,7 +128,8 @@ export async function commitUpload(
   const wanted = copiesFor(upload.durability, classRow.mindevcount)
   const target = reachableTarget(ctx.cluster.devices(), wanted)
   const devids = new Set(copies.map(copy => copy.devid))
-  if (args.makeCopies) await makeCopies(ctx, { upload, ...content, devids, target })
+  const doubtful: number[] = []
+  if (args.makeCopies) await makeCopies(ctx, { upload, ...content, devids, target, doubtful })
   if (devids.size < target.copies || countHosts(ctx, devids) < target.hosts) {
     throw new CodedError(
       'not_enough_copies',
@@ -154,12 +156,14 @@ export async function commitUpload(
     caller,
   })
   if (committedAt) {
+    await removeDoubtful(ctx, upload, doubtful)
     if (replicate) ctx.wake('replicate')
     return { ...upload, committedAt, answer }
   }
   // Somebody else has committed it, and the row holds the answer; or it ran out in between.
   const closed = await getUpload(ctx, args)
   if (!closed.answer) throw noUpload()
+  await removeDoubtful(ctx, upload, doubtful)
   return closed
 }
 
@@ -242,8 +246,24 @@ function countHosts(ctx: Context, devids: ReadonlySet<number>): number {
 }
 
 /**
- * Adds to `devids` the devices that got a copy, until the target is reached or none is left. Only
- * offered devices are used: should the commit not come about, the upload's end cleans them up.
+ * Has what failed copies of a committed upload may have left on these devices deleted, unless by then
+ * the file has a replica there. Never rejects.
+ */
+export async function removeDoubtful(
+  ctx: Context,
+  file: FileId,
+  devids: readonly number[],
+): Promise<void> {
+  if (devids.length === 0) return
+  await insertDeletion(ctx.db, file, { devids, seconds: lateSeconds }).catch((err: unknown) =>
+    ctx.log.warn({ err, fid: file.fid }, 'what a failed copy may have left was not queued'),
+  )
+}
+
+/**
+ * Adds to `devids` the devices that got a copy, until the target is reached or none is left, and to
+ * `doubtful` those where a copy that failed may be. Only offered devices are used: should the commit
+ * not come about, the upload's end cleans them up.
  */
 async function makeCopies(
   ctx: Context,
@@ -253,12 +273,14 @@ async function makeCopies(
     sha256,
     devids,
     target,
+    doubtful,
   }: {
     upload: UploadRow
     size: number
     sha256: string | undefined
     devids: Set<number>
     target: { copies: number; hosts: number }
+    doubtful: number[]
   },
 ): Promise<void> {
   const tried = new Set(devids)
@@ -272,8 +294,11 @@ async function makeCopies(
     const [from] = readableSources(ctx, [...devids])
     if (!to || !from) return
     tried.add(to.devid)
+    // Another commit of this upload may have made it, and rely on it.
+    const leftOver = async (): Promise<void> => void doubtful.push(to.devid)
     try {
-      await copyReplica(ctx, { fid, size, sha256 }, { from: from.devid, to: to.devid })
+      const ends = { from: from.devid, to: to.devid, leftOver }
+      await copyReplica(ctx, { fid, size, sha256 }, ends)
       devids.add(to.devid)
     } catch (err) {
       ctx.log.warn({ err, fid, devid: to.devid }, 'copy before commit failed')

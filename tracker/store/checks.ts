@@ -10,7 +10,7 @@ export interface CheckJob extends FileId {
 }
 
 /** Seconds after which a claimed check falls due again. */
-const leaseSeconds = 300
+export const leaseSeconds = 300
 /** The same for one that cannot be done now, as in MogileFS. */
 const stallSeconds = 1000
 
@@ -33,6 +33,18 @@ export async function claimChecks(db: Db, limit: number): Promise<CheckJob[]> {
     values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds],
   })
   return rows
+}
+
+/** Goes on with claims for `leaseSeconds` more; with those that have run out it does not. */
+export async function extendChecks(db: Db, jobs: readonly FileId[]): Promise<void> {
+  await db.query({
+    name: 'checks.extend',
+    text: `
+      update check_job set next_try = greatest(next_try, now() + make_interval(secs => $3))
+      from unnest($1::bigint[], $2::smallint[]) as held (fid, slot)
+      where check_job.fid = held.fid and check_job.slot = held.slot and next_try > now()`,
+    values: [jobs.map(({ fid }) => fid), jobs.map(({ slot }) => slot), leaseSeconds],
+  })
 }
 
 /** Takes checks out of the queue. */

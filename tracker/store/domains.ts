@@ -124,7 +124,8 @@ export async function abandonUploadsOf(
       )
       insert into delete_job (fid, slot, devids, next_try)
       select fid, slot, devids, now() + make_interval(secs => $2) from gone
-      on conflict (fid, slot) do nothing`,
+      on conflict (fid, slot) do update set devids = array(
+        select distinct devid from unnest(delete_job.devids || excluded.devids) as devid)`,
     values: [domainId, graceSeconds],
   })
 }

@@ -257,7 +257,8 @@ export async function abandonUpload(
       )
       insert into delete_job (fid, slot, devids, next_try)
       select fid, slot, devids || $4::int[], now() + make_interval(secs => $3) from gone
-      on conflict (fid, slot) do nothing
+      on conflict (fid, slot) do update set devids = array(
+        select distinct devid from unnest(delete_job.devids || excluded.devids) as devid)
       returning fid`,
     values: [fid, slot, graceSeconds, elsewhere],
   })

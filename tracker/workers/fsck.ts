@@ -9,6 +9,8 @@ import { judgeReplicas } from '../cluster/judge.ts'
 import { mendFile, scrubReading, type Reading } from '../cluster/mend.ts'
 import {
   claimChecks,
+  extendChecks,
+  leaseSeconds,
   listContents,
   removeChecks,
   stallCheck,
@@ -16,6 +18,7 @@ import {
   type StoredContent,
 } from '../store/checks.ts'
 import type { Hashtype } from '../store/domains.ts'
+import type { FileId } from '../store/files.ts'
 import type { FsckEvent } from '../store/fsck.ts'
 import { readUpkeep } from '../store/upkeep.ts'
 import { inLanes, type Worker } from './loop.ts'
@@ -23,6 +26,9 @@ import { inLanes, type Worker } from './loop.ts'
 /** Files screened together, and files mended at once. */
 const batch = 4_000
 const concurrency = 8
+
+/** Milliseconds after which the claims of what is still to be done are extended, again and again. */
+const extendMs = (leaseSeconds / 3) * 1000
 
 interface Work {
   readonly signal: AbortSignal
@@ -48,6 +54,12 @@ export function createFsckWorker(ctx: Context): Worker {
       if (jobs.length === 0) return 0
       queued += jobs.length
       let open = jobs.length
+      let held: Set<FileId> = new Set(jobs)
+      const extending = setInterval(() => {
+        extendChecks(ctx.db, [...held]).catch((err: unknown) =>
+          log.warn({ err }, 'claims not extended'),
+        )
+      }, extendMs)
       try {
         const suspects = await ctx.politely(() => screen(ctx, jobs, signal))
         const suspected = new Set(suspects.map(({ fid }) => fid))
@@ -57,12 +69,15 @@ export function createFsckWorker(ctx: Context): Worker {
         )
         queued -= open - suspects.length
         open = suspects.length
+        held = new Set(suspects)
         await inLanes(suspects, concurrency, async suspect => {
           queued--
           open--
           await mend(ctx, suspect, { signal, log })
+          held.delete(suspect)
         })
       } finally {
+        clearInterval(extending)
         queued -= open
       }
       return jobs.length

@@ -24,7 +24,8 @@ export function createRebalanceWorker(ctx: Context): Worker {
     claim: limit => claimMoves(ctx.db, limit),
     async handle(job, signal, log) {
       // It may have waited for its turn longer than the claim holds.
-      if (!(await extendMove(ctx.db, job))) return
+      if (signal.aborted || !(await extendMove(ctx.db, job))) return
+      signal.throwIfAborted()
       const cut = new AbortController()
       const stop = (): void => cut.abort(signal.reason)
       signal.addEventListener('abort', stop, { once: true })

@@ -141,6 +141,8 @@ export function createReplicateWorker(ctx: Context): Worker {
       if (jobs.some(({ news }) => news)) await ctx.cluster.refresh()
       const read = await listReplicaStates(ctx.db, jobs)
       const states = new Map(read.map(state => [state.fid, state]))
+      // Nobody would cut off what begins behind the end.
+      if (signal.aborted) return 0
       for (const job of jobs) start(job, states.get(job.fid), { signal, log })
       return jobs.length
     },

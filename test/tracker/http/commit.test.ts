@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto'
-import t from 'tap'
+import { createServer, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import t, { type Test } from 'tap'
 import { hostKeys, hostSecret, signReceipt } from '../../../common/signing.ts'
 import type { Committed, FileInfo } from '../../../common/protocol/files.ts'
 import { startCluster } from '../../helpers/cluster.ts'
@@ -249,3 +251,60 @@ t.test('in a cluster of one host safe is as much as there is, and says so', asyn
   const answer = await commit(call, opened.upload, { copies })
   t.match(answer.json(), { copies: 1, reduced: /1 device on 1 host/ })
 })
+
+t.test(
+  'a commit that fails leaves the copies alone that another one of the upload has made',
+  async t => {
+    const cluster = await startCluster(t, { hosts: 2 })
+    const call = createCall(cluster.http, cluster.token)
+    const behind = cluster.nodes[1]!
+    // The first to have a copy made there hears that it failed, long after it was made.
+    let answerFirst = (): void => {}
+    const held = new Promise<void>(resolve => {
+      answerFirst = resolve
+    })
+    let copies = 0
+    const port = await startProxy(t, behind.service.listening()['http'] ?? '', async path => {
+      if (!path.includes('/copies') || ++copies > 1) return undefined
+      await held
+      return 503
+    })
+    await cluster.api.changeHost(behind.name, { port })
+    const opened = await openUpload(call, { key: 'twice', durability: 'safe' })
+    const one = opened.targets.find(({ host }) => host === 'node1')
+    const asked = { copies: [await writeCopy(one!, 'hello')], makeCopies: true }
+    const late = commit(call, opened.upload, asked)
+    await until('its copy was made', async () => copies > 0)
+    const answer = await commit(call, opened.upload, asked)
+    t.match(answer.json(), { copies: 2 })
+    answerFirst()
+    t.equal((await late).code, 'not_enough_copies')
+    t.equal((await replicasOf(cluster, opened.fid)).length, 2)
+  },
+)
+
+/** A proxy before a server; a status that `disturb` names goes out in place of the answer, behind it. */
+async function startProxy(
+  t: Test,
+  origin: string,
+  disturb: (path: string) => Promise<number | undefined>,
+): Promise<number> {
+  const [host, port] = origin.split(':')
+  const server = createServer((incoming, reply) => {
+    const { method, url = '', headers } = incoming
+    const outgoing = request({ host, port, method, path: url, headers }, answer => {
+      void disturb(url).then(status => {
+        reply.writeHead(status ?? answer.statusCode ?? 500, status ? {} : answer.headers)
+        answer.pipe(reply)
+      })
+    })
+    outgoing.on('error', () => reply.destroy())
+    incoming.pipe(outgoing)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  t.teardown(() => {
+    server.closeAllConnections()
+    server.close()
+  })
+  return (server.address() as AddressInfo).port
+}

@@ -10,6 +10,12 @@ import {
   stopFsck,
   type FsckEvent,
 } from '../../../tracker/store/fsck.ts'
+import {
+  claimChecks,
+  extendChecks,
+  leaseSeconds,
+  queueWholeChecks,
+} from '../../../tracker/store/checks.ts'
 import { writeUpkeep } from '../../../tracker/store/upkeep.ts'
 import { openPool, openStore, type Store } from './store.ts'
 import { testDatabase } from '../../helpers/postgres.ts'
@@ -206,4 +212,25 @@ t.test('what a transaction found is gone when it fails', async t => {
   )
   t.strictSame(await listFindings(db, { after: 0, limit: 10 }), [])
   t.equal((await readFsck(db)).counts.size, 0)
+})
+
+t.test('a check that takes long stays with whoever has it', async t => {
+  const { db, sql, put } = await openFsck(t)
+  const files = [await put(1, 'one'), await put(2, 'two'), await put(3, 'three')]
+  await queueWholeChecks(db, files)
+  const claimed = await claimChecks(db, 10)
+  t.equal(claimed.length, 3)
+  await sql(`update check_job set next_try = case fid
+    when 1 then now() + interval '10 seconds'
+    when 2 then now() + interval '1000 seconds'
+    else now() - interval '1 second' end`)
+  await extendChecks(db, claimed)
+  const seconds = await sql<{ left: number }>(
+    'select round(extract(epoch from next_try - now()) / 100)::int as left from check_job order by fid',
+  )
+  t.strictSame(
+    seconds.map(({ left }) => left),
+    [leaseSeconds / 100, 10, 0],
+  )
+  t.match(await claimChecks(db, 10), [{ fid: 3 }])
 })

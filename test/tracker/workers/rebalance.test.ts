@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { createClient } from '../../../client/index.ts'
@@ -144,6 +144,41 @@ t.test('bytes that are to be removed first do not make a move wait long', async 
   })
   await cluster.settled()
   t.strictSame(await intact(cluster, [String(key)]), [])
+})
+
+t.test('a replica does not leave on the word of another one whose bytes are wrong', async t => {
+  const cluster = await startCluster(t, {
+    hosts: 3,
+    classes: { three: 3 },
+    settings: { delete_grace_seconds: '0', trim_after: '3600' },
+  })
+  const { api, client } = cluster
+  await client.put('key', 'good bytes', { class: 'three', durability: 'everywhere' })
+  await cluster.settled()
+  const { fid } = await api.stat({ domain: 'test', key: 'key' })
+  for (const [i, node] of cluster.nodes.entries()) {
+    if (i > 0) await writeFile(join(node.root, replicaPath({ devid: i + 1, fid })), 'wrong byte')
+  }
+  const sql = await openSql(t, cluster.databaseUrl)
+  // Two are enough, so nothing is to be copied: what is left to look at are the two that rotted.
+  await sql(`update class set mindevcount = 2 where name = 'three'`)
+  await until('the tracker knows', async () => {
+    const domains = await api.listDomains()
+    return domains.some(({ classes }) =>
+      classes.some(({ name, mindevcount }) => name === 'three' && mindevcount === 2),
+    )
+  })
+  await sql(`
+    insert into rebalance_job (fid, slot, devid, devids, next_try)
+    select fid, slot, 1, '{}', now() from file`)
+  const moved = async (): Promise<boolean> =>
+    (await sql('select from rebalance_job where last_error is not null')).length > 0
+  await until('it was tried', moved)
+  t.ok((await api.stat({ domain: 'test', key: 'key' })).devids.includes(1))
+  t.equal(
+    await readFile(join(cluster.nodes[0]!.root, replicaPath({ devid: 1, fid })), 'utf8'),
+    'good bytes',
+  )
 })
 
 t.test('trackers share two drains, and one goes on when the other dies', async t => {
