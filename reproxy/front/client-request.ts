@@ -45,6 +45,8 @@ export interface UpgradeOffer {
 
 /** What node's parser does not say itself. */
 export interface RequestExtra {
+  /** Where another stood in for it. */
+  readonly method: string | undefined
   readonly cancel: Cancel
   readonly refusal?: 417 | undefined
   /** The client waits for a 100 before it sends its body. */
@@ -56,7 +58,7 @@ export interface RequestExtra {
 export function serverRequest(
   req: IncomingMessage,
   res: ServerResponse,
-  { cancel, refusal, expectsContinue = false, upgrade }: RequestExtra,
+  { method, cancel, refusal, expectsContinue = false, upgrade }: RequestExtra,
 ): ClientRequest {
   const { socket, headers } = req
   const { 'content-length': length, 'transfer-encoding': coding } = headers
@@ -66,7 +68,7 @@ export function serverRequest(
   const bodyLength = length === undefined ? undefined : Number(length)
   const hasBody = length !== undefined || coding !== undefined
   return {
-    method: req.method ?? '',
+    method: method ?? req.method ?? '',
     target: req.url ?? '',
     version: req.httpVersion,
     fields: fieldsOf(req.rawHeaders),

@@ -70,6 +70,8 @@ interface Line {
   waiting: number
   /** The request that came last; only its body can still be under way. */
   newest: Entry | undefined
+  /** Of the next request, where node's parser does not know it. */
+  method: string | undefined
   tunnel: boolean
 }
 
@@ -134,7 +136,13 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
   const lineOf = (socket: Socket): Line => {
     let line = lines.get(socket)
     if (!line) {
-      line = { tail: Promise.resolve(), waiting: 0, newest: undefined, tunnel: false }
+      line = {
+        tail: Promise.resolve(),
+        waiting: 0,
+        newest: undefined,
+        method: undefined,
+        tunnel: false,
+      }
       lines.set(socket, line)
       socket.once('close', () => lines.delete(socket))
     }
@@ -163,7 +171,7 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
   function receive(
     req: IncomingMessage,
     res: ServerResponse,
-    extra: Omit<RequestExtra, 'cancel'> = {},
+    extra: Omit<RequestExtra, 'cancel' | 'method'> = {},
   ): void {
     const { socket } = req
     const cancel = new Cancel()
@@ -172,14 +180,19 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
       // After a whole answer to a whole request there is nothing left to stop.
       if (!res.writableFinished || !req.complete) cancel.abort()
     })
-    lineOf(socket).newest = entry
+    const line = lineOf(socket)
+    const { method } = line
+    line.newest = entry
+    line.method = undefined
+    // The next such request would find the parser as it is.
+    if (method !== undefined) res.shouldKeepAlive = false
     enqueue(socket, async () => {
       if (entry.broken !== undefined) {
         refuse(socket, entry.broken)
         return
       }
       entry.served = true
-      await handlers.serve(serverRequest(req, res, { ...extra, cancel }))
+      await handlers.serve(serverRequest(req, res, { ...extra, method, cancel }))
     })
   }
 
@@ -286,8 +299,8 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
     draining: () => draining,
     serve: client => handlers.serve(client),
     refuse,
-    handOver(socket) {
-      lineOf(socket)
+    handOver(socket, method) {
+      lineOf(socket).method = method
       toServer?.call(server, socket)
     },
   })

@@ -9,6 +9,7 @@ import {
   type ResponseStart,
   type SinkOptions,
 } from './client-sink.ts'
+import { isNamed } from '../http/headers.ts'
 import { closeGently } from './gentle-close.ts'
 import type { PlainHead } from './plain-head.ts'
 
@@ -19,7 +20,9 @@ const joinedBytes = 32_768
  * Where what is sent is put together. Allocating memory for each piece, and what the system does to
  * clear and take back its pages, would cost as much as sending it.
  */
-const outgoing = [20_480, 81_920].map(size => Buffer.allocUnsafeSlow(size))
+const smallBytes = 20_480
+const largeBytes = 81_920
+const outgoing = [smallBytes, largeBytes].map(size => Buffer.allocUnsafeSlow(size))
 
 /** A response that is written straight to its connection. */
 export class LaneSink implements ClientSink {
@@ -67,7 +70,7 @@ export class LaneSink implements ClientSink {
     for (const [name, value] of fields) {
       if (unwritable.test(value)) throw new Error(`field ${name} cannot be written`)
       head += `${name}: ${value}\r\n`
-      dated ||= name.length === 4 && name.toLowerCase() === 'date'
+      dated ||= isNamed(name, 'date')
     }
     if (!dated) head += `Date: ${httpDate()}\r\n`
     if (length !== undefined) {
@@ -148,8 +151,8 @@ export class LaneSink implements ClientSink {
   #sendCopy(piece: Buffer): void {
     const head = this.#head
     const length = head.length + piece.length
-    const which = outgoing.findIndex(buffer => buffer.length >= length)
-    const into = outgoing[which]
+    const which = length <= smallBytes ? 0 : 1
+    const into = length <= largeBytes ? outgoing[which] : undefined
     if (!into || this.#socket.writableLength > 0) {
       this.flush()
       this.#send(Buffer.from(piece))

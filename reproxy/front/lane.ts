@@ -8,10 +8,12 @@ import type { Socket } from 'node:net'
 import { takeReads } from '../../common/own-reads.ts'
 import { plainAddress } from '../config/addresses.ts'
 import { Cancel } from '../upstream/cancel.ts'
+import { Deadlines, type Waited } from '../upstream/deadlines.ts'
 import type { ClientRequest } from './client-request.ts'
 import { closeGently, isClosing } from './gentle-close.ts'
 import { LaneSink } from './lane-sink.ts'
 import { parsePlainHead, type PlainHead } from './plain-head.ts'
+import { standIn, unknownMethod } from './unknown-method.ts'
 
 export interface LaneOptions {
   readonly maxHeadBytes: number
@@ -21,8 +23,11 @@ export interface LaneOptions {
   readonly serve: (client: ClientRequest) => Promise<void>
   /** Answers a connection that said nothing, and closes it. */
   readonly refuse: (socket: Socket, status: 408) => void
-  /** Takes a connection over; what it has sent so far is in its buffer. */
-  readonly handOver: (socket: Socket) => void
+  /**
+   * Takes a connection over; what it has sent so far is in its buffer. `method` is that of the first
+   * request where `standIn` takes its place there.
+   */
+  readonly handOver: (socket: Socket, method?: string) => void
 }
 
 /** Bytes that may wait while a request is answered, before reading stops. */
@@ -37,6 +42,7 @@ const scratch = Buffer.allocUnsafeSlow(65_536)
 export class Lanes {
   readonly #options: LaneOptions
   readonly #lanes = new Set<Lane>()
+  readonly #deadlines = new Deadlines(100)
 
   constructor(options: LaneOptions) {
     this.#options = options
@@ -54,7 +60,7 @@ export class Lanes {
       return
     }
     const lanes = this.#lanes
-    lane = new Lane(socket, this.#options, () => lanes.delete(lane as Lane))
+    lane = new Lane(socket, this.#options, this.#deadlines, () => lanes.delete(lane as Lane))
     lanes.add(lane)
   }
 
@@ -69,9 +75,12 @@ export class Lanes {
   }
 }
 
-class Lane {
+class Lane implements Waited {
   readonly socket: Socket
+  /** When the request that is waited for is to be there. */
+  dueAt = Infinity
   readonly #options: LaneOptions
+  readonly #deadlines: Deadlines
   readonly #onLeft: () => void
   readonly #peer: string
   /** Bytes received behind the request under way. */
@@ -82,18 +91,17 @@ class Lane {
   #sink: LaneSink | undefined
   #seenAnything = false
   #left = false
-  #idleMs: number
 
-  constructor(socket: Socket, options: LaneOptions, onLeft: () => void) {
+  constructor(socket: Socket, options: LaneOptions, deadlines: Deadlines, onLeft: () => void) {
     this.socket = socket
     this.#options = options
+    this.#deadlines = deadlines
     this.#onLeft = onLeft
     this.#peer = plainAddress(socket.remoteAddress ?? '')
-    this.#idleMs = options.times().requestHeadTimeoutMs
     socket.setNoDelay(true)
-    socket.setTimeout(this.#idleMs)
+    this.#waitFor(options.times().requestHeadTimeoutMs)
     socket.on('end', this.#onEnd).on('close', this.#onClose)
-    socket.on('error', this.#onError).on('timeout', this.#onTimeout)
+    socket.on('error', this.#onError)
   }
 
   endIfIdle(): void {
@@ -130,6 +138,7 @@ class Lane {
     if (bytes.length > headEnd + 4) this.#keep(bytes.subarray(headEnd + 4))
     const cancel = new Cancel()
     this.#cancel = cancel
+    this.#deadlines.lift(this)
     this.#options.serve(this.#request(head, cancel)).then(
       () => this.#served(),
       () => this.socket.destroy(),
@@ -175,9 +184,10 @@ class Lane {
       socket.destroySoon()
       return
     }
-    const { keepAliveIdleMs } = this.#options.times()
-    if (this.#idleMs !== keepAliveIdleMs) socket.setTimeout((this.#idleMs = keepAliveIdleMs))
-    if (this.#waiting.length === 0) return
+    if (this.#waiting.length === 0) {
+      if (!socket.destroyed) this.#waitFor(this.#options.times().keepAliveIdleMs)
+      return
+    }
     const bytes = Buffer.concat(this.#waiting)
     this.#waiting = []
     this.#waitingBytes = 0
@@ -194,19 +204,21 @@ class Lane {
   /** Leaves the connection to node's server, with what it has sent. */
   #handOver(bytes: Buffer): void {
     const { socket } = this
-    const sent = Buffer.from(bytes)
+    const method = unknownMethod(bytes)
+    const sent = method
+      ? Buffer.concat([Buffer.from(standIn), bytes.subarray(method.length)])
+      : Buffer.from(bytes)
     this.#leave()
     socket.unshift(sent)
-    this.#options.handOver(socket)
+    this.#options.handOver(socket, method)
     socket.resume()
   }
 
   #leave(): void {
     const { socket } = this
     this.#left = true
-    socket.setTimeout(0)
-    socket.off('end', this.#onEnd).off('close', this.#onClose)
-    socket.off('error', this.#onError).off('timeout', this.#onTimeout)
+    this.#deadlines.lift(this)
+    socket.off('end', this.#onEnd).off('close', this.#onClose).off('error', this.#onError)
     this.#onLeft()
   }
 
@@ -218,14 +230,21 @@ class Lane {
 
   readonly #onClose = (): void => {
     if (!this.#sink?.complete) this.#cancel?.abort()
+    this.#deadlines.lift(this)
     this.#onLeft()
   }
 
   readonly #onError = (): void => {} // 'close' follows
 
-  readonly #onTimeout = (): void => {
+  #waitFor(ms: number): void {
+    this.dueAt = performance.now() + ms
+    this.#deadlines.set(this)
+  }
+
+  /** The request has not come in time. */
+  late(): void {
     const { socket } = this
-    if (this.#cancel || isClosing(socket)) return // answers have time limits of their own
+    if (isClosing(socket)) return
     if (this.#seenAnything) {
       socket.destroy()
       return

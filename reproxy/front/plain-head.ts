@@ -4,7 +4,7 @@
  * parser, so that there is one place where requests are refused.
  */
 import { splitFields } from '../http/field-lines.ts'
-import type { Field } from '../http/headers.ts'
+import { isNamed, type Field } from '../http/headers.ts'
 
 export interface PlainHead {
   readonly method: 'GET' | 'HEAD'
@@ -18,10 +18,8 @@ export interface PlainHead {
 const wholeHead =
   /^(?:GET|HEAD) \/[\x21\x22\x24-\x7e]* HTTP\/1\.[01](?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*)*$/
 
-/** By the length of their names: fields that need node's parser. */
-const special: ReadonlyMap<number, string> = new Map(
-  ['content-length', 'transfer-encoding', 'upgrade', 'expect'].map(name => [name.length, name]),
-)
+/** Fields that need node's parser. */
+const special = ['content-length', 'transfer-encoding', 'upgrade', 'expect'] as const
 
 /** Reads a head without its empty line (Latin-1). Undefined when it is not of this kind. */
 export function parsePlainHead(text: string): PlainHead | undefined {
@@ -34,8 +32,8 @@ export function parsePlainHead(text: string): PlainHead | undefined {
   let keepAlive = version === '1.1'
   let told = false
   for (const [name, value] of fields) {
-    if (special.get(name.length) === name.toLowerCase()) return undefined
-    if (name.length !== 10 || name.toLowerCase() !== 'connection') continue
+    if (special.some(each => isNamed(name, each))) return undefined
+    if (!isNamed(name, 'connection')) continue
     const said = value.toLowerCase()
     if (told || (said !== 'close' && said !== 'keep-alive')) return undefined
     told = true

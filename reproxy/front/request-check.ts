@@ -28,7 +28,7 @@ export interface GoodRequest {
 
 export interface BadRequest {
   readonly kind: 'bad'
-  readonly status: 400 | 413 | 414 | 431 | 505
+  readonly status: 400 | 414 | 431 | 505
 }
 
 const maxFields = 200
@@ -65,8 +65,7 @@ function checkFraming({ version, fields }: RequestHead): BadRequest | undefined 
   if (lengths.length > 1) return bad(400)
   const [length] = lengths
   if (length === undefined) return undefined
-  if (!/^\d+$/.test(length)) return bad(400)
-  return Number.isSafeInteger(Number(length)) ? undefined : bad(413)
+  return /^\d+$/.test(length) && Number.isSafeInteger(Number(length)) ? undefined : bad(400)
 }
 
 function checkTarget({ method, target, version, fields }: RequestHead): GoodRequest | BadRequest {

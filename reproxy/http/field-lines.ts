@@ -5,8 +5,9 @@ import type { Field } from './headers.ts'
 export function splitFields(text: string, at: number): Field[] {
   const fields: Field[] = []
   while (at < text.length) {
-    const found = text.indexOf('\r\n', at)
-    const end = found === -1 ? text.length : found
+    // Of one character, because that is found several times as fast as two.
+    const lf = text.indexOf('\n', at)
+    const end = lf === -1 ? text.length : lf - 1
     const colon = text.indexOf(':', at)
     fields.push([text.slice(at, colon), trimBlanks(text, colon + 1, end)])
     at = end + 2

@@ -13,11 +13,22 @@ export function fieldsOf(raw: readonly string[]): Field[] {
   return fields
 }
 
+/** Whether a field of that name is `name` (lower case), without making another text of it. */
+export function isNamed(given: string, name: string): boolean {
+  if (given.length !== name.length) return false
+  for (let i = 0; i < name.length; i++) {
+    const code = given.charCodeAt(i)
+    const lower = code >= 0x41 && code <= 0x5a ? code + 0x20 : code
+    if (lower !== name.charCodeAt(i)) return false
+  }
+  return true
+}
+
 /** The values of every line called `name` (lower case), in order. */
 export function valuesOf(fields: readonly Field[], name: string): string[] {
   const values: string[] = []
   for (const [given, value] of fields) {
-    if (given.length === name.length && given.toLowerCase() === name) values.push(value)
+    if (isNamed(given, name)) values.push(value)
   }
   return values
 }
@@ -26,8 +37,7 @@ export function valuesOf(fields: readonly Field[], name: string): string[] {
 export function valueOf(fields: readonly Field[], name: string): string | undefined {
   let joined: string | undefined
   for (const [given, value] of fields) {
-    if (given.length !== name.length || given.toLowerCase() !== name) continue
-    joined = joined === undefined ? value : `${joined}, ${value}`
+    if (isNamed(given, name)) joined = joined === undefined ? value : `${joined}, ${value}`
   }
   return joined
 }
@@ -94,6 +104,34 @@ const isAlias = (name: string): boolean => {
   return hopByHop.has(plain) || isDirective(plain) || ours.has(plain)
 }
 
+/** What is to be known of a field's name. */
+interface Traits {
+  readonly lower: string
+  /** Of one connection only, a command to a proxy, or what looks like either, or ours, to a CGI-like application. */
+  readonly unwanted: boolean
+  /** In responses: of one connection only, or a command to a proxy. */
+  readonly hidden: boolean
+}
+
+/** By name as received: there are few, and judging one takes longer than finding it. */
+const known = new Map<string, Traits>()
+const maxKnown = 500
+const maxKnownLength = 64
+
+function traitsOf(name: string): Traits {
+  let traits = known.get(name)
+  if (traits) return traits
+  // A copy: as a part of the head it was read from, it would keep all of that.
+  const own = Buffer.from(name, 'latin1').toString('latin1')
+  const lower = own.toLowerCase()
+  const hidden = hopByHop.has(lower) || isDirective(lower)
+  traits = { lower, hidden, unwanted: hidden || isAlias(lower) }
+  if (name.length > maxKnownLength) return traits
+  if (known.size >= maxKnown) known.clear()
+  known.set(own, traits)
+  return traits
+}
+
 /** A client's connection. */
 export interface Sender {
   /** Address of the peer. */
@@ -155,8 +193,8 @@ export function forwardedFields(
   const { trusted, hops, realIp, requestId } = identity
   const kept = withoutNominated(received)
   const passed = kept.filter(([name]) => {
-    const lower = name.toLowerCase()
-    if (hopByHop.has(lower) || isDirective(lower) || isAlias(lower)) return false
+    const { lower, unwanted } = traitsOf(name)
+    if (unwanted) return false
     return !ours.has(lower) || (trusted && (lower === 'forwarded' || lower === 'x-host'))
   })
   const proto = (trusted && valueOf(kept, 'x-forwarded-proto')) || ownProto
@@ -201,8 +239,8 @@ export function responseFields(
 ): Field[] {
   const nominated = tokensOf(received, 'connection')
   const passed = received.filter(([name]) => {
-    const lower = name.toLowerCase()
-    if (hopByHop.has(lower) || isDirective(lower) || nominated.includes(lower)) return false
+    const { lower, hidden } = traitsOf(name)
+    if (hidden || nominated.includes(lower)) return false
     return lower !== 'content-length' && lower !== 'via' && lower !== 'x-request-id'
   })
   const via = nominated.includes('via') ? [] : valuesOf(received, 'via')
@@ -214,9 +252,7 @@ export function responseFields(
 export function without(fields: readonly Field[], ...names: readonly string[]): Field[] {
   const kept: Field[] = []
   for (const field of fields) {
-    const [given] = field
-    const lengthFits = names.some(name => name.length === given.length)
-    if (!lengthFits || !names.includes(given.toLowerCase())) kept.push(field)
+    if (!names.some(name => isNamed(field[0], name))) kept.push(field)
   }
   return kept
 }

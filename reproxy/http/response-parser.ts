@@ -6,7 +6,7 @@
  * an answer came before a connection died, nor what follows an answer on its connection.
  */
 import { splitFields, trimBlanks } from './field-lines.ts'
-import { tokensOf, type Field } from './headers.ts'
+import { isNamed, tokensOf, type Field } from './headers.ts'
 
 /** How the end of a body is told. */
 export type Framing =
@@ -116,7 +116,7 @@ export class ResponseParser {
     this.#left -= to - from
     this.#events.onData(from === 0 && to === chunk.length ? chunk : chunk.subarray(from, to))
     if (this.#left > 0) return to
-    if (this.#state === 'fixed') this.#end(to === chunk.length ? nothing : chunk.subarray(to))
+    if (this.#state === 'fixed') this.#end(behind(chunk, to))
     else this.#state = 'chunk-end'
     return to
   }
@@ -183,7 +183,7 @@ export class ResponseParser {
         this.#state = 'size'
         break
       case 'trailer':
-        if (line === '') this.#end(chunk.subarray(to))
+        if (line === '') this.#end(behind(chunk, to))
         else parseField(line) // checked, and dropped: nothing in it may become a field of ours
         break
       case 'fixed':
@@ -215,12 +215,12 @@ export class ResponseParser {
     this.#events.onHead({ status, reason, fields, framing, length, keepAlive })
     switch (framing.kind) {
       case 'none':
-        this.#end(chunk.subarray(to))
+        this.#end(behind(chunk, to))
         break
       case 'length':
         this.#left = framing.size
         this.#state = 'fixed'
-        if (framing.size === 0) this.#end(chunk.subarray(to))
+        if (framing.size === 0) this.#end(behind(chunk, to))
         break
       case 'chunked':
         this.#state = 'size'
@@ -244,6 +244,9 @@ export class ResponseParser {
 }
 
 const noBody: Framing = { kind: 'none' }
+
+const behind = (chunk: Buffer, to: number): Buffer =>
+  to === chunk.length ? nothing : chunk.subarray(to)
 
 /** Refuses what cannot become a status line, however long its sender waits with the rest. */
 function checkBeginning(line: Buffer): void {
@@ -298,15 +301,14 @@ function readFraming(fields: readonly Field[]): FramingFields {
   let encodings = none
   let connection = none
   for (const [name, value] of fields) {
-    // By length first: most names are told apart by it.
-    if (name.length === 14 && name.toLowerCase() === 'content-length') {
+    if (isNamed(name, 'content-length')) {
       if (!/^\d{1,16}$/.test(value) || value !== (lengthText ?? value)) {
         throw new MalformedResponse('unreadable Content-Length')
       }
       lengthText = value
-    } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') {
+    } else if (isNamed(name, 'transfer-encoding')) {
       encodings = [...encodings, value]
-    } else if (name.length === 10 && name.toLowerCase() === 'connection') {
+    } else if (isNamed(name, 'connection')) {
       const plain = value === 'keep-alive' || value === 'close'
       connection = plain && connection === none ? [value] : tokensOf(fields, 'connection')
     }

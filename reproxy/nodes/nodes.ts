@@ -2,7 +2,7 @@
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Cancel } from '../upstream/cancel.ts'
-import { UpstreamError } from '../upstream/exchange.ts'
+import { UpstreamError } from '../upstream/upstream-error.ts'
 import { Gate } from '../upstream/gate.ts'
 import type { OnAnswer, UpstreamPool } from '../upstream/pool.ts'
 import { Breaker, type BreakerOptions } from './breaker.ts'
@@ -120,6 +120,7 @@ export function createNodes(options: NodesOptions): Nodes {
       return listed(target)
     },
     order(targets) {
+      if (targets.length < 2) return [...targets]
       const ready = targets.filter(target => states.get(target.node)?.breaker.ready ?? true)
       if (ready.length === targets.length) return ready
       return [...ready, ...targets.filter(target => !ready.includes(target))]

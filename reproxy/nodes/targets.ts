@@ -106,8 +106,8 @@ export class AllowList {
   }
 
   /** True when this very host and port is listed; a name is then still to be resolved and checked. */
-  allows({ host, port }: Pick<Target, 'host' | 'port'>): boolean {
-    return this.#exact.has(`${host}:${port}`) || this.allowsAddress(host, port)
+  allows({ host, port, node }: Pick<Target, 'host' | 'port' | 'node'>): boolean {
+    return this.#exact.has(node) || this.allowsAddress(host, port)
   }
 
   /** True when connecting to this address is allowed. */

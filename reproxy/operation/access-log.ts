@@ -82,25 +82,27 @@ export function openAccessLog({ path, format }: AccessLogOptions, log: Logger): 
       close: () => {},
     }
   }
-  const file = pino.destination({ dest: path === 'stdout' ? 1 : path, append: true, sync: false })
-  file.on('error', (err: Error) => log.error({ err }, 'cannot write the access log'))
+  const dest = path === 'stdout' ? 1 : path
   // As bytes: a text that grows by pieces keeps the garbage collector copying all of them.
+  const file = pino.destination({ dest, append: true, sync: false, contentMode: 'buffer' })
+  file.on('error', (err: Error) => log.error({ err }, 'cannot write the access log'))
+  const append = (bytes: Buffer): boolean => (file as unknown as ByteFile).write(bytes)
   const gathered = Buffer.allocUnsafeSlow(gatheredBytes)
   let length = 0
   let timer: NodeJS.Timeout | undefined
   const flush = (): void => {
     clearTimeout(timer)
     timer = undefined
-    if (length > 0) file.write(gathered.toString('utf8', 0, length))
+    if (length > 0) append(Buffer.from(gathered.subarray(0, length)))
     length = 0
   }
   return {
     write(record, end) {
+      // ASCII, so every character is a byte.
       const line = `${format === 'json' ? jsonText(record, end) : combined(record, end)}\n`
-      // A character takes at most three bytes.
-      if (line.length * 3 > gatheredBytes - length) flush()
-      if (line.length * 3 > gatheredBytes) file.write(line)
-      else length += gathered.write(line, length)
+      if (line.length > gatheredBytes - length) flush()
+      if (line.length > gatheredBytes) append(Buffer.from(line, 'latin1'))
+      else length += gathered.write(line, length, 'latin1')
       timer ??= setTimeout(flush, gatherMs)
     },
     reopen() {
@@ -112,6 +114,11 @@ export function openAccessLog({ path, format }: AccessLogOptions, log: Logger): 
       file.end()
     },
   }
+}
+
+/** What pino's destination is with `contentMode: 'buffer'`, whatever its types say. */
+interface ByteFile {
+  write(bytes: Buffer): boolean
 }
 
 const rounded = (ms: number): number => Math.round(ms * 10) / 10
@@ -146,28 +153,55 @@ function jsonLine(record: AccessRecord, end: AccessEnd): object {
   }
 }
 
-/** The same as text, put together by hand, which takes a third of the time. */
+/** The same as ASCII text, put together by hand, which takes a quarter of the time. */
 function jsonText(record: AccessRecord, end: AccessEnd): string {
   const { relay } = record
-  const attempts = relay.attempts.map(
-    ({ node, outcome, ms }) => `{"node":${json(node)},"outcome":${json(outcome)},"ms":${ms}}`,
-  )
+  let attempts = ''
+  for (const { node, outcome, ms } of relay.attempts) {
+    if (attempts !== '') attempts += ','
+    attempts += `{"node":${json(node)},"outcome":${json(outcome)},"ms":${ms}}`
+  }
   return (
-    `{"ts":"${new Date().toISOString()}","reqId":${json(record.reqId)},"client":${json(record.client)},` +
+    `{"ts":"${timestamp()}","reqId":${json(record.reqId)},"client":${json(record.client)},` +
     `"method":${json(record.method)},"host":${json(record.host)},"target":${json(record.target)},` +
     `"ua":${json(record.ua)},"app":${json(record.app)},"appStatus":${record.appStatus},` +
     `"reproxy":"${record.reproxy}","cache":"${record.cache}","aborted":"${record.aborted}",` +
-    `"appMs":${rounded(record.appMs)},"status":${end.status},"bytesIn":${end.bytesIn},"bytesOut":${end.bytesOut},` +
-    `"durMs":${rounded(performance.now() - record.startedAt)},` +
-    `"ttfbMs":${end.ttfbMs === undefined ? 'null' : rounded(end.ttfbMs)},"node":${json(relay.node)},` +
-    `"attempts":${attempts.length},"attemptList":[${attempts.join(',')}],` +
+    `"appMs":${tenths(record.appMs)},"status":${end.status},"bytesIn":${end.bytesIn},"bytesOut":${end.bytesOut},` +
+    `"durMs":${tenths(performance.now() - record.startedAt)},` +
+    `"ttfbMs":${end.ttfbMs === undefined ? 'null' : tenths(end.ttfbMs)},"node":${json(relay.node)},` +
+    `"attempts":${relay.attempts.length},"attemptList":[${attempts}],` +
     `"hedged":${relay.hedged},"resumed":${relay.resumed > 0}}`
   )
 }
 
+/** As `rounded`; whole numbers become text much faster than others. */
+function tenths(ms: number): string {
+  const count = Math.round(ms * 10)
+  const rest = count % 10
+  return rest === 0 ? `${count / 10}` : `${(count - rest) / 10}.${rest}`
+}
+
+let stamp = ''
+let stampAt = 0
+
+/** Now, as ISO 8601 has it; of many lines in one millisecond only the first one makes it. */
+function timestamp(): string {
+  const now = Date.now()
+  if (now !== stampAt) {
+    stampAt = now
+    stamp = new Date(now).toISOString()
+  }
+  return stamp
+}
+
 /** A JSON string; most need no escaping. */
 const json = (text: string): string =>
-  /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/.test(text) ? `"${text}"` : JSON.stringify(text)
+  /^[\x20\x21\x23-\x5b\x5d-\x7e]*$/.test(text)
+    ? `"${text}"`
+    : JSON.stringify(text).replace(/[^\x20-\x7e]/g, unicodeEscape)
+
+const unicodeEscape = (char: string): string =>
+  `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`
 
 const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec']
 

@@ -20,7 +20,8 @@ const breakerValues = { closed: 0, 'half-open': 1, open: 2 } as const
  * time would take longer than all else that is done for the figures.
  */
 class Tally {
-  readonly #counts = new Map<string, number>()
+  /** By the values of the labels, of which there are at most two. */
+  readonly #counts = new Map<string, Map<string, { count: number }>>()
 
   constructor(
     registry: Registry,
@@ -34,18 +35,28 @@ class Tally {
       registers: [registry],
       collect() {
         this.reset()
-        for (const [values, count] of counts) {
-          const parts = values.split(' ')
-          this.inc(Object.fromEntries(labels.map((label, i) => [label, parts[i]])), count)
+        for (const [first, seconds] of counts) {
+          for (const [second, { count }] of seconds) {
+            const values = [first, second]
+            this.inc(Object.fromEntries(labels.map((label, i) => [label, values[i]])), count)
+          }
         }
       },
     })
-    if (labels.length === 0) this.add('', 0)
+    if (labels.length === 0) this.add(0)
   }
 
-  /** Counts under `values`: those of the labels, with blanks between. */
-  add(values: string, count = 1): void {
-    this.#counts.set(values, (this.#counts.get(values) ?? 0) + count)
+  /** Counts under the values of the labels. */
+  add(count = 1, first = '', second = ''): void {
+    const cell = this.#counts.get(first)?.get(second)
+    if (cell) cell.count += count
+    else this.#begin(count, first, second)
+  }
+
+  #begin(count: number, first: string, second: string): void {
+    const seconds = this.#counts.get(first)
+    if (seconds) seconds.set(second, { count })
+    else this.#counts.set(first, new Map([[second, { count }]]))
   }
 }
 
@@ -94,43 +105,43 @@ export class Metrics {
         for (const [node, state] of sources.breakers()) this.set({ node }, breakerValues[state])
       },
     })
-    for (const phase of ['connect', 'head', 'body'] as const) this.#failovers.add(phase, 0)
-    for (const result of ['won', 'lost', 'failed'] as const) this.#hedges.add(result, 0)
-    for (const reason of ['inflight', 'budget', 'app-queue'] as const) this.#shed.add(reason, 0)
+    for (const phase of ['connect', 'head', 'body'] as const) this.#failovers.add(0, phase)
+    for (const result of ['won', 'lost', 'failed'] as const) this.#hedges.add(0, result)
+    for (const reason of ['inflight', 'budget', 'app-queue'] as const) this.#shed.add(0, reason)
     for (const cache of ['map', 'body'] as const) {
-      for (const event of events[cache]) this.#cache.add(`${cache} ${event}`, 0)
+      for (const event of events[cache]) this.#cache.add(0, cache, event)
     }
   }
 
   /** A request that is over; `firstByteMs` until the head of its answer, if it had one. */
   request(status: number, bytes = 0, firstByteMs?: number): void {
-    this.#requests.add(String(status))
-    this.#bytesOut.add('', bytes)
+    this.#requests.add(1, String(status))
+    this.#bytesOut.add(bytes)
     if (firstByteMs !== undefined) this.#ttfb.observe(firstByteMs / 1000)
   }
 
   attempt(node: string, outcome: string): void {
-    this.#attempts.add(`${node} ${outcome}`)
+    this.#attempts.add(1, node, outcome)
   }
 
   denied(): void {
-    this.#denied.add('')
+    this.#denied.add()
   }
 
   failover(phase: FailoverPhase): void {
-    this.#failovers.add(phase)
+    this.#failovers.add(1, phase)
   }
 
   hedge(result: HedgeResult): void {
-    this.#hedges.add(result)
+    this.#hedges.add(1, result)
   }
 
   cache(cache: CacheName, event: CacheEvent): void {
-    this.#cache.add(`${cache} ${event}`)
+    this.#cache.add(1, cache, event)
   }
 
   shed(reason: ShedReason): void {
-    this.#shed.add(reason)
+    this.#shed.add(1, reason)
   }
 
   #tally(name: string, help: string, ...labels: readonly string[]): Tally {

@@ -72,22 +72,15 @@ const plainStatuses: ReadonlySet<number> = new Set([200, 204, 206])
  * Serves the file. 412: a precondition fails; 404: there is no such local file; nothing was sent in
  * either case. Otherwise as `relay`. Throws ClientGone.
  */
-export async function serveFile(
-  job: FileJob,
-  services: FileServices,
-): Promise<RelayResult | 404 | 412> {
+export function serveFile(job: FileJob, services: FileServices): Promise<RelayResult | 404 | 412> {
   const { request, method, source, shown, sink } = job
   const plain = plainStatuses.has(job.status)
   const selective = plain && isSelective(request)
   const validators = selective ? validatorsOf(shown) : noValidators
   if (selective && (method === 'GET' || method === 'HEAD')) {
     const verdict = evaluate(request, validators)
-    if (verdict === 412) return 412
-    if (verdict === 304) {
-      sink.start({ status: 304, fields: only(shown, notModifiedFields) })
-      await sink.end()
-      return 'done'
-    }
+    if (verdict === 412) return Promise.resolve(412)
+    if (verdict === 304) return notModified(job)
   }
   const mayRange = selective && method === 'GET' && rangeApplies(request, validators)
   const relayJob: RelayJob = {
@@ -101,6 +94,12 @@ export async function serveFile(
   }
   if (source.kind === 'path') return serveLocal(source.path, job, relayJob, services)
   return serveTargets(source.targets, job, relayJob, services)
+}
+
+async function notModified({ sink, shown }: FileJob): Promise<'done'> {
+  sink.start({ status: 304, fields: only(shown, notModifiedFields) })
+  await sink.end()
+  return 'done'
 }
 
 /** The ranges that are asked for; more than `most` are answered with the whole file. */
@@ -125,23 +124,50 @@ async function serveLocal(
   }
 }
 
-async function serveTargets(
+function serveTargets(
   targets: readonly Target[],
-  { expectedSize, record, cancel }: FileJob,
+  job: FileJob,
   relayJob: RelayJob,
   services: FileServices,
 ): Promise<RelayResult> {
-  const { bodies, fetches, relay: options } = services
-  const { metrics, nodes } = options
-  const fromReplicas = (): Promise<RelayResult> => {
-    const job = { targets, method: relayJob.method, cancel }
-    return relay(relayJob, new Replicas(job, record.relay, options))
-  }
-  const cached = bodies.options.maxBytes > 0 && bodies.namesOf(targets)
-  // Only under names that may be asked for, or a list could name what it may not have.
+  const names = services.bodies.options.maxBytes > 0 ? namesOf(targets, services) : undefined
+  return names
+    ? serveNamed(names, targets, job, relayJob, services)
+    : serveReplicas(targets, job, relayJob, services)
+}
+
+/** What the content is called in the cache, by those URLs only that may be asked for: else a list could name what it may not have. */
+function namesOf(
+  targets: readonly Target[],
+  { bodies, relay: { nodes } }: FileServices,
+): readonly string[] | undefined {
+  const names = bodies.namesOf(targets)
+  if (!names) return undefined
   const listed = targets.filter(target => nodes.listed(target))
-  const names = cached && (listed.length === targets.length ? cached : bodies.namesOf(listed))
-  if (!names) return fromReplicas()
+  return listed.length === targets.length ? names : bodies.namesOf(listed)
+}
+
+function serveReplicas(
+  targets: readonly Target[],
+  { record, cancel }: FileJob,
+  relayJob: RelayJob,
+  { relay: options }: FileServices,
+): Promise<RelayResult> {
+  const { method } = relayJob
+  return relay(relayJob, new Replicas({ targets, method, cancel }, record.relay, options))
+}
+
+/** Serves a content that may be in memory, or on its way there. */
+async function serveNamed(
+  names: readonly string[],
+  targets: readonly Target[],
+  job: FileJob,
+  relayJob: RelayJob,
+  services: FileServices,
+): Promise<RelayResult> {
+  const { expectedSize, record, cancel } = job
+  const { bodies, fetches } = services
+  const { metrics } = services.relay
   const body = bodies.get(names, expectedSize)
   if (body) {
     metrics.cache('body', 'hit')
@@ -154,7 +180,7 @@ async function serveTargets(
     small && relayJob.method === 'GET' && !relayJob.specs
       ? fetches.join({ names, targets, expectedSize, sha256: relayJob.sha256, cancel })
       : undefined
-  if (!joined) return fromReplicas()
+  if (!joined) return serveReplicas(targets, job, relayJob, services)
 
   if (!joined.first && record.cache === 'none') record.cache = 'coalesced'
   const fetched = await joined.result.catch((err: unknown) => {
@@ -170,7 +196,7 @@ async function serveTargets(
       return 'unavailable'
     case 'large': {
       const handover = fetched.take()
-      if (!handover) return fromReplicas()
+      if (!handover) return serveReplicas(targets, job, relayJob, services)
       return relayHandover(handover, relayJob, cancel, joined.first ? undefined : record)
     }
   }

@@ -65,7 +65,10 @@ export function relay(job: RelayJob, replicas: Replicas): Promise<RelayResult> {
     replicas.search(rangeField(wanted.range), {
       judge: head => judgeFirst(head, wanted),
       // At once, so that what came with the head goes straight on to the client.
-      found: first => resolve(first ? relayFrom(job, replicas, first) : 'unavailable'),
+      found: first => {
+        if (first) relayFrom(job, replicas, first).then(resolve, reject)
+        else resolve('unavailable')
+      },
       failed: reject,
     })
   })

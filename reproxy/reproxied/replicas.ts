@@ -9,7 +9,8 @@ import type { RetryBudget } from '../nodes/retry-budget.ts'
 import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
 import type { Cancel } from '../upstream/cancel.ts'
-import { UpstreamError, type Exchange } from '../upstream/exchange.ts'
+import type { Exchange } from '../upstream/exchange.ts'
+import { UpstreamError } from '../upstream/upstream-error.ts'
 import type { Taker } from '../upstream/pump.ts'
 import { Candidates } from './candidates.ts'
 import {
@@ -128,13 +129,11 @@ export class Replicas {
    * Gives a body to `taker` until it is done or the body has ended; `failed` once its node has. Throws
    * ClientGone, and what the taker throws.
    */
-  async pump(exchange: Exchange, taker: Taker): Promise<void | 'failed'> {
-    try {
-      await exchange.pump(taker, this.#options.stallTimeoutMs)
-    } catch (err) {
+  pump(exchange: Exchange, taker: Taker): Promise<void | 'failed'> {
+    return exchange.pump(taker, this.#options.stallTimeoutMs).catch((err: unknown) => {
       exchange.destroy() // where it was the taker that failed
       return this.#failed(err)
-    }
+    })
   }
 
   /** The body has brought something. */

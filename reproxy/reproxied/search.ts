@@ -10,7 +10,8 @@ import type { RetryBudget } from '../nodes/retry-budget.ts'
 import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
 import { Cancel } from '../upstream/cancel.ts'
-import type { Exchange, UpstreamError } from '../upstream/exchange.ts'
+import type { Exchange } from '../upstream/exchange.ts'
+import type { UpstreamError } from '../upstream/upstream-error.ts'
 import type { Candidates } from './candidates.ts'
 
 /** One request to a node, as the log tells it. */

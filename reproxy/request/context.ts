@@ -5,7 +5,7 @@ import type { ClientSink, SinkOptions } from '../front/client-sink.ts'
 import type { ClientRequest } from '../front/client-request.ts'
 import { valueOf, type Field } from '../http/headers.ts'
 import { newAccessRecord, type AccessRecord } from '../operation/access-log.ts'
-import { UpstreamError } from '../upstream/exchange.ts'
+import { UpstreamError } from '../upstream/upstream-error.ts'
 
 export interface Context {
   readonly client: ClientRequest

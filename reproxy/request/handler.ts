@@ -35,7 +35,7 @@ export function createHandler(options: HandlerOptions): Handler {
   const { metrics, log } = options
   let inflight = 0
 
-  async function serve(context: Context, site: Site): Promise<void> {
+  function serve(context: Context, site: Site): Promise<void> {
     const { client, method, fields } = context
     const checked = checkRequest(client, site.config)
     if (checked.kind === 'bad') throw new OwnAnswer(checked.status, { close: true })

@@ -21,7 +21,7 @@ import { parseTargets } from '../nodes/targets.ts'
 import { directiveOf } from '../reproxied/directive.ts'
 import { serveFile, type FileJob } from '../reproxied/file-response.ts'
 import type { RelayResult } from '../reproxied/relay.ts'
-import { UpstreamError } from '../upstream/exchange.ts'
+import { UpstreamError } from '../upstream/upstream-error.ts'
 import { OwnAnswer, type Context } from './context.ts'
 import type { Site } from './site.ts'
 
@@ -65,7 +65,7 @@ export async function respond(context: Context, request: GoodRequest, site: Site
     const { exchange, head } = answer
     return passUpgrade(client, exchange, head, shownOf(context, answer, site))
   }
-  return answerWith(context, answer, { site, forwarded, mapKey })
+  await answerWith(context, answer, { site, forwarded, mapKey })
 }
 
 /** Notes who asks, and under which number. */
@@ -96,10 +96,10 @@ function countDown(fields: readonly Field[], hops: string | undefined): readonly
   return [...without(fields, 'max-forwards'), ['Max-Forwards', String(Number(hops) - 1)]]
 }
 
-async function ask(context: Context, app: App, forwarded: Forwarded): Promise<AppAnswer> {
+function ask(context: Context, app: App, forwarded: Forwarded): Promise<AppAnswer> {
   const { client, method, record } = context
   const askedAt = performance.now()
-  const answer = await app.ask(
+  const asked = app.ask(
     {
       target: forwarded.target,
       host: forwarded.host,
@@ -111,25 +111,27 @@ async function ask(context: Context, app: App, forwarded: Forwarded): Promise<Ap
     },
     name => (record.app = name),
   )
-  record.appStatus = answer.head.status
-  record.appMs = performance.now() - askedAt
-  return answer
+  return asked.then(answer => {
+    record.appStatus = answer.head.status
+    record.appMs = performance.now() - askedAt
+    return answer
+  })
 }
 
 const shownOf = ({ requestId }: Context, { head }: AppAnswer, { viaName }: Site): Field[] =>
   responseFields(head.fields, { viaName, requestId })
 
-/** Does what the answer of an application asks for; `mapKey` when it may be kept. */
-async function answerWith(
-  context: Context,
-  answer: AppAnswer,
-  {
-    site,
-    forwarded,
-    mapKey,
-  }: { readonly site: Site; readonly forwarded: Forwarded; readonly mapKey: MapKey | undefined },
-): Promise<void> {
-  const { sink, record, method } = context
+interface AnswerOptions {
+  readonly site: Site
+  readonly forwarded: Forwarded
+  /** When the answer may be kept. */
+  readonly mapKey: MapKey | undefined
+}
+
+/** Does what the answer of an application asks for. */
+function answerWith(context: Context, answer: AppAnswer, options: AnswerOptions): Promise<void> {
+  const { sink, record } = context
+  const { site, mapKey } = options
   const { exchange, head } = answer
   const shown = shownOf(context, answer, site)
   const directive = head.status === 304 ? ({ kind: 'none' } as const) : directiveOf(head.fields)
@@ -137,23 +139,12 @@ async function answerWith(
   if (directive.kind === 'none') return passResponse(sink, { exchange, head, shown })
 
   exchange.discard()
-  if (directive.kind === 'service') {
-    const service = site.service(directive.name)
-    if (!service) throw new OwnAnswer(404)
-    if (method !== 'GET' && method !== 'HEAD') throw new OwnAnswer(502)
-    const next = await ask(context, service, forwarded)
-    // One service handing on to another could go on for ever.
-    if (directiveOf(next.head.fields).kind === 'service') {
-      next.exchange.discard()
-      throw new OwnAnswer(502)
-    }
-    return answerWith(context, next, { site, forwarded, mapKey: undefined })
-  }
+  if (directive.kind === 'service') return answerFrom(directive.name, context, options)
   const { status, reason } = head
   const { expectedSize } = directive
   if (directive.kind === 'file') {
     const source = { kind: 'path', path: directive.path } as const
-    return finish(await serve(context, { source, expectedSize, status, reason, shown }, site))
+    return serve(context, { source, expectedSize, status, reason, shown }, site).then(finish)
   }
   const { list } = directive
   const cacheFor = mapKey && (status === 200 || status === 204) && cacheForOf(head.fields)
@@ -162,7 +153,26 @@ async function answerWith(
     site.maps.store(mapKey, cacheFor, { targets, expectedSize, response: head.fields, shown })
   }
   const source = { kind: 'urls', targets } as const
-  return finish(await serve(context, { source, expectedSize, status, reason, shown }, site))
+  return serve(context, { source, expectedSize, status, reason, shown }, site).then(finish)
+}
+
+/** Has a service answer instead. */
+async function answerFrom(
+  name: string,
+  context: Context,
+  { site, forwarded }: AnswerOptions,
+): Promise<void> {
+  const { method } = context
+  const service = site.service(name)
+  if (!service) throw new OwnAnswer(404)
+  if (method !== 'GET' && method !== 'HEAD') throw new OwnAnswer(502)
+  const next = await ask(context, service, forwarded)
+  // One service handing on to another could go on for ever.
+  if (directiveOf(next.head.fields).kind === 'service') {
+    next.exchange.discard()
+    throw new OwnAnswer(502)
+  }
+  await answerWith(context, next, { site, forwarded, mapKey: undefined })
 }
 
 /** Answers from what the application said before; false when none of the replicas can be had. */

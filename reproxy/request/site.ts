@@ -66,6 +66,8 @@ export function createSite(config: ReproxyConfig, parts: SiteParts): Site {
   }
   const allowList = parseAllowList('allow-targets', config.allowTargets)
   const trusted: BlockList = parseAddressList('trusted-proxies', config.trustedProxies)
+  const anyTrusted = config.trustedProxies.length > 0 // looking into the list costs a microsecond
+  const isTrusted = (address: string): boolean => anyTrusted && holdsAddress(trusted, address)
   const pool = new UpstreamPool({
     maxHeadBytes: config.maxHeaderBytes,
     // The other half is for what the client's socket has not taken yet.
@@ -125,10 +127,10 @@ export function createSite(config: ReproxyConfig, parts: SiteParts): Site {
     config,
     viaName: config.viaName ?? randomViaName,
     capabilities: config.fileRoots.length > 0 ? 'reproxy-file, reproxy-url' : 'reproxy-url',
-    isTrusted: address => holdsAddress(trusted, address),
+    isTrusted,
     isUnlimited(address) {
       const plain = plainAddress(address)
-      return isLoopback(plain) || holdsAddress(trusted, plain)
+      return isLoopback(plain) || isTrusted(plain)
     },
     metrics,
     maps,
@@ -196,10 +198,11 @@ function readHosts(
     if (!app) throw new ConfigError(`virtualHosts.${host}: there is no service ${service}`)
     byName.set(host.toLowerCase(), app)
   }
+  if (byName.size === 0) return () => pools.get(appsName)
   return host => {
     const name = (host ?? '').toLowerCase().replace(/:\d*$/, '').replace(/\.$/, '')
     const exact = byName.get(name)
-    if (exact || byName.size === 0) return exact ?? pools.get(appsName)
+    if (exact) return exact
     for (let dot = name.indexOf('.'); dot !== -1; dot = name.indexOf('.', dot + 1)) {
       const above = byName.get(`*${name.slice(dot)}`)
       if (above) return above

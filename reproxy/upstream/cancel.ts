@@ -4,7 +4,7 @@
  */
 export class Cancel {
   #aborted = false
-  readonly #listeners: (() => void)[] = []
+  #listeners: (() => void)[] | undefined
 
   get aborted(): boolean {
     return this.#aborted
@@ -13,17 +13,23 @@ export class Cancel {
   /** Calls every listener, once. */
   abort(): void {
     this.#aborted = true
-    for (const listener of this.#listeners.splice(0)) listener()
+    const listeners = this.#listeners ?? []
+    this.#listeners = undefined
+    for (const listener of listeners) listener()
   }
 
   /** Has `listener` called by `abort`; never when that has already been. */
   add(listener: () => void): void {
-    if (!this.#aborted) this.#listeners.push(listener)
+    if (this.#aborted) return
+    // An array that begins empty makes room for many, and there is rarely more than one.
+    if (this.#listeners) this.#listeners.push(listener)
+    else this.#listeners = [listener]
   }
 
   remove(listener: () => void): void {
-    const at = this.#listeners.lastIndexOf(listener)
-    if (at !== -1) this.#listeners.splice(at, 1)
+    const listeners = this.#listeners
+    const at = listeners?.lastIndexOf(listener) ?? -1
+    if (at !== -1) listeners?.splice(at, 1)
   }
 
   /** The same for interfaces that know nothing else; in use until this is aborted. */

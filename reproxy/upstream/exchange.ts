@@ -5,6 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Cancel } from './cancel.ts'
+import type { Deadlines, Waited } from './deadlines.ts'
 import {
   ResponseParser,
   type ParserEvents,
@@ -13,24 +14,7 @@ import {
 } from '../http/response-parser.ts'
 import { PieceQueue, recycle } from './pieces.ts'
 import { Pump, type Taker } from './pump.ts'
-
-export type UpstreamFailure =
-  | 'connect' // no connection: refused, unreachable, or not within its time
-  | 'timeout' // no head, or no further byte, within its time
-  | 'closed' // closed or reset before the end
-  | 'malformed' // not HTTP, or not to be trusted
-  | 'aborted' // given up by us, because the client left
-
-/** Why a peer did not give a whole response. */
-export class UpstreamError extends Error {
-  override readonly name = 'UpstreamError'
-  readonly kind: UpstreamFailure
-
-  constructor(kind: UpstreamFailure, message: string, options?: ErrorOptions) {
-    super(message, options)
-    this.kind = kind
-  }
-}
+import { UpstreamError } from './upstream-error.ts'
 
 /** What an exchange needs of its connection. */
 export interface Lender {
@@ -50,6 +34,7 @@ export interface ExchangeOptions extends ParserOptions {
   /** The connection has been waiting in the pool, so the peer may have closed it by now. */
   readonly reused: boolean
   readonly bufferBytes: number
+  readonly deadlines: Deadlines
   /** Ends the exchange and its connection. */
   readonly cancel: Cancel
   /** The head alone is the whole request. */
@@ -64,7 +49,9 @@ const nothing: Buffer = Buffer.alloc(0)
 /** Called once: with the head of the final response, or with the reason why there is none. */
 export type OnHead = (failure: UpstreamError | undefined, head: ResponseHead | undefined) => void
 
-export class Exchange implements ParserEvents {
+export class Exchange implements ParserEvents, Waited {
+  /** When the head, or the rest that is read away, is to be there. */
+  dueAt = Infinity
   readonly reused: boolean
   readonly #lender: Lender
   readonly #options: ExchangeOptions
@@ -83,8 +70,8 @@ export class Exchange implements ParserEvents {
   #wake: (() => void) | undefined
   #pump: Pump | undefined
   #onHead: OnHead | undefined
-  #patience: NodeJS.Timeout | undefined
-  readonly #onOver: (() => void)[] = []
+  #patienceMs = 0
+  #onOver: (() => void)[] | undefined
   readonly #onAbort = (): void => this.#fail(new UpstreamError('aborted', 'given up'))
 
   constructor(lender: Lender, options: ExchangeOptions) {
@@ -183,7 +170,7 @@ export class Exchange implements ParserEvents {
   async write(piece: string | Buffer): Promise<void> {
     const { socket } = this.#lender
     if (this.#failure || this.#ended) return
-    this.#patience?.refresh()
+    this.#waitAgain()
     if (socket.write(piece, 'latin1')) return
     await new Promise<void>(resolve => {
       const done = (): void => {
@@ -192,7 +179,7 @@ export class Exchange implements ParserEvents {
       }
       socket.on('drain', done).on('close', done)
     })
-    this.#patience?.refresh()
+    this.#waitAgain()
   }
 
   /** Says that the request is complete; only then can the connection be used again. */
@@ -210,10 +197,7 @@ export class Exchange implements ParserEvents {
       this.#tellHead()
       return
     }
-    this.#patience = setTimeout(
-      () => this.#fail(new UpstreamError('timeout', 'no answer')),
-      timeoutMs,
-    )
+    this.#waitFor(timeoutMs)
   }
 
   /** The same as a promise, which rejects with UpstreamError. */
@@ -252,6 +236,7 @@ export class Exchange implements ParserEvents {
       this.#pump = new Pump({
         taker,
         stallMs,
+        deadlines: this.#options.deadlines,
         onStall: () => this.#fail(new UpstreamError('timeout', 'no more bytes')),
         onReady: () => this.#drive(),
         resolve,
@@ -266,7 +251,8 @@ export class Exchange implements ParserEvents {
   /** Calls `done` when the exchange has ended or failed, at once where it has. */
   onOver(done: () => void): void {
     if (this.#ended || this.#failure) done()
-    else this.#onOver.push(done)
+    else if (this.#onOver) this.#onOver.push(done)
+    else this.#onOver = [done]
   }
 
   /** The rest is not wanted: little is read away to keep the connection, more closes it. */
@@ -279,7 +265,7 @@ export class Exchange implements ParserEvents {
       return
     }
     this.#discarding = true
-    this.#patience = setTimeout(() => this.destroy(), discardMs)
+    this.#waitFor(discardMs)
     this.#lender.socket.resume()
   }
 
@@ -292,6 +278,22 @@ export class Exchange implements ParserEvents {
   takeSocket(): { socket: Socket; rest: Buffer } {
     this.#lender.detach()
     return { socket: this.#lender.socket, rest: this.#rest }
+  }
+
+  /** What was waited for has not come. */
+  late(): void {
+    if (this.#discarding) this.destroy()
+    else this.#fail(new UpstreamError('timeout', 'no answer'))
+  }
+
+  #waitFor(ms: number): void {
+    this.#patienceMs = ms
+    this.#waitAgain()
+    this.#options.deadlines.set(this)
+  }
+
+  #waitAgain(): void {
+    this.dueAt = performance.now() + this.#patienceMs
   }
 
   /** Gives what waits to the taker, and lets the peer go on. */
@@ -355,15 +357,16 @@ export class Exchange implements ParserEvents {
     const onHead = this.#onHead
     if (!onHead) return
     this.#onHead = undefined
-    clearTimeout(this.#patience)
-    this.#patience = undefined
+    this.#options.deadlines.lift(this)
     onHead(this.#head ? undefined : this.#failure, this.#head)
   }
 
   #settle(): void {
-    clearTimeout(this.#patience)
+    this.#options.deadlines.lift(this)
     this.#options.cancel.remove(this.#onAbort)
-    for (let done = this.#onOver.shift(); done; done = this.#onOver.shift()) done()
+    const onOver = this.#onOver ?? []
+    this.#onOver = undefined
+    for (const done of onOver) done()
   }
 
   /** Resolves when something has happened; fails the exchange when nothing does for `timeoutMs`. */

@@ -1,7 +1,9 @@
 /** Connections to applications and storage nodes, kept open between requests. */
 import { connect, type Socket } from 'node:net'
 import type { Cancel } from './cancel.ts'
-import { Exchange, UpstreamError, type Lender } from './exchange.ts'
+import { Deadlines } from './deadlines.ts'
+import { Exchange, type Lender } from './exchange.ts'
+import { UpstreamError } from './upstream-error.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
 
 export interface Peer {
@@ -41,8 +43,9 @@ export interface PoolOptions {
   readonly bufferBytes: number
 }
 
-/** How long a connection waits for its next request. */
+/** How long a connection waits for its next request, seen in so many sweeps. */
 const idleMs = 30_000
+const sweeps = 4
 /** Waiting connections per peer; more are closed. */
 const maxIdle = 256
 
@@ -60,8 +63,10 @@ export class UpstreamPool {
   /** All connections read into these: what comes is used up, or copied, before the next read. */
   readonly #buffer = Buffer.allocUnsafeSlow(readBytes)
   readonly #smallBuffer = this.#buffer.subarray(0, smallReadBytes)
-  readonly #sweep = setInterval(() => this.#closeIdle(), idleMs / 4).unref()
-  readonly #idle = new Map<string, Connection[]>()
+  readonly #sweep = setInterval(() => this.#closeIdle(), idleMs / sweeps).unref()
+  readonly #deadlines = new Deadlines(20)
+  /** Those that wait for their next request, by host and port. */
+  readonly #idle = new Map<string, Map<number, Connection[]>>()
   readonly #open = new Set<Connection>()
 
   constructor(options: PoolOptions) {
@@ -97,7 +102,7 @@ export class UpstreamPool {
         (err: UpstreamError) => onAnswer(err, undefined),
       )
     }
-    const pooled = this.#take(keyOf(request.peer))
+    const pooled = this.#take(request.peer)
     if (pooled) waitOn(pooled, true)
     else sendFresh()
   }
@@ -107,7 +112,7 @@ export class UpstreamPool {
     request: UpstreamRequest,
     { fresh = false, withBody = false, upgrade = false }: OpenOptions = {},
   ): Promise<Exchange> {
-    const pooled = fresh ? undefined : this.#take(keyOf(request.peer))
+    const pooled = fresh ? undefined : this.#take(request.peer)
     const connection = pooled ?? (await this.#connect(request, upgrade))
     return this.#begin(connection, request, pooled !== undefined, !withBody, upgrade)
   }
@@ -128,6 +133,7 @@ export class UpstreamPool {
       bodyless,
       maxHeadBytes,
       bufferBytes,
+      deadlines: this.#deadlines,
     })
     connection.lend(exchange)
     if (cancel.aborted) exchange.destroy()
@@ -141,18 +147,33 @@ export class UpstreamPool {
     for (const connection of this.#open) connection.socket.destroy()
   }
 
-  #take(key: string): Connection | undefined {
-    const waiting = this.#idle.get(key)
+  #take({ host, port }: Peer): Connection | undefined {
+    const waiting = this.#idle.get(host)?.get(port)
     for (let connection = waiting?.pop(); connection; connection = waiting?.pop()) {
       if (connection.socket.writable) return connection
     }
     return undefined
   }
 
+  #waitingFor({ host, port }: Peer): Connection[] {
+    const ports = this.#idle.get(host)
+    let waiting = ports?.get(port)
+    if (waiting) return waiting
+    waiting = []
+    if (ports) ports.set(port, waiting)
+    else this.#idle.set(host, new Map([[port, waiting]]))
+    return waiting
+  }
+
+  #forget({ host, port }: Peer): void {
+    const ports = this.#idle.get(host)
+    ports?.delete(port)
+    if (ports?.size === 0) this.#idle.delete(host)
+  }
+
   #closeIdle(): void {
-    const since = performance.now() - idleMs
     for (const connection of this.#open) {
-      if (connection.idleSince < since) connection.socket.destroy()
+      if (++connection.idleSweeps > sweeps) connection.socket.destroy()
     }
   }
 
@@ -172,20 +193,18 @@ export class UpstreamPool {
     // After an upgrade the socket is read as a stream, which `onread` would keep it from being.
     const socket = connect({ ...peer, noDelay: true, ...(upgrade ? {} : { onread }) })
     await connected(socket, connectTimeoutMs, cancel)
-    const key = keyOf(peer)
     const connection: Connection = new Connection(socket, buffer.length, {
       idle: () => {
-        const waiting = this.#idle.get(key)
-        if (!waiting) this.#idle.set(key, [connection])
-        else if (waiting.length < maxIdle) waiting.push(connection)
+        const waiting = this.#waitingFor(peer)
+        if (waiting.length < maxIdle) waiting.push(connection)
         else socket.destroy()
       },
       gone: () => {
         this.#open.delete(connection)
-        const waiting = this.#idle.get(key)
-        const at = waiting?.indexOf(connection) ?? -1
-        if (at !== -1) waiting?.splice(at, 1)
-        if (waiting?.length === 0) this.#idle.delete(key)
+        const waiting = this.#waitingFor(peer)
+        const at = waiting.indexOf(connection)
+        if (at !== -1) waiting.splice(at, 1)
+        if (waiting.length === 0) this.#forget(peer)
       },
     })
     receive = chunk => connection.receive(chunk)
@@ -194,8 +213,6 @@ export class UpstreamPool {
     return connection
   }
 }
-
-const keyOf = ({ host, port }: Peer): string => `${host} ${port}`
 
 /** Throws UpstreamError unless the socket gets its connection in time. */
 async function connected(socket: Socket, timeoutMs: number, cancel: Cancel): Promise<void> {
@@ -233,8 +250,8 @@ class Connection implements Lender {
   readonly socket: Socket
   readonly aheadBytes: number
   readonly #events: { idle(): void; gone(): void }
-  /** Since when it waits for its next request (performance.now()); Infinity while it does not. */
-  idleSince = Infinity
+  /** Sweeps since it began to wait for its next request; none happened while it does not. */
+  idleSweeps = -Infinity
   #exchange: Exchange | undefined
   #detached = false
   #error: Error | undefined
@@ -265,7 +282,7 @@ class Connection implements Lender {
 
   lend(exchange: Exchange): void {
     this.#exchange = exchange
-    this.idleSince = Infinity
+    this.idleSweeps = -Infinity
   }
 
   release(reusable: boolean): void {
@@ -274,8 +291,9 @@ class Connection implements Lender {
       this.socket.destroy()
       return
     }
-    this.idleSince = performance.now()
-    this.socket.resume() // else the peer's closing would go unnoticed
+    this.idleSweeps = 0
+    // Else the peer's closing would go unnoticed.
+    if (this.socket.readableFlowing !== true) this.socket.resume()
     this.#events.idle()
   }
 

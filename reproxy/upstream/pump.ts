@@ -1,5 +1,7 @@
 /** A body on its way to who takes it: one piece after the other, no faster than they are taken. */
 
+import type { Deadlines, Waited } from './deadlines.ts'
+
 /** Who takes a body as it comes. */
 export interface Taker {
   /** No more is wanted. */
@@ -14,6 +16,7 @@ export interface Taker {
 export interface PumpOptions {
   readonly taker: Taker
   readonly stallMs: number
+  readonly deadlines: Deadlines
   /** Nothing came for `stallMs`. */
   readonly onStall: () => void
   /** It is not busy any more. */
@@ -23,12 +26,12 @@ export interface PumpOptions {
   readonly reject: (err: unknown) => void
 }
 
-export class Pump {
+export class Pump implements Waited {
+  dueAt = Infinity
   /** The taker is waited for. */
   busy = false
   over = false
   readonly #options: PumpOptions
-  #timer: NodeJS.Timeout | undefined
 
   constructor(options: PumpOptions) {
     this.#options = options
@@ -36,17 +39,25 @@ export class Pump {
 
   /** From now on it is waited for the next piece. */
   arm(): void {
-    if (this.over) return
-    this.#timer ??= setTimeout(() => {
-      if (this.busy) this.#timer?.refresh()
-      else this.#options.onStall()
-    }, this.#options.stallMs)
+    if (this.over || this.dueAt !== Infinity) return
+    this.#wait()
+    this.#options.deadlines.set(this)
+  }
+
+  /** Nothing came for too long; while the taker is waited for, nothing could. */
+  late(): void {
+    if (!this.busy) {
+      this.#options.onStall()
+      return
+    }
+    this.#wait()
+    this.#options.deadlines.set(this)
   }
 
   /** Gives a piece to the taker; none may follow while it is `busy` or `over`. */
   give(piece: Buffer): void {
     const { taker } = this.#options
-    this.#timer?.refresh()
+    if (this.dueAt !== Infinity) this.#wait()
     let waits: Promise<void> | undefined
     try {
       waits = taker.take(piece)
@@ -69,7 +80,7 @@ export class Pump {
   end(err?: unknown): void {
     if (this.over) return
     this.over = true
-    clearTimeout(this.#timer)
+    this.#options.deadlines.lift(this)
     if (err === undefined) this.#options.resolve()
     else this.#options.reject(err)
   }
@@ -77,8 +88,12 @@ export class Pump {
   #taken(): void {
     const { taker, onReady } = this.#options
     this.busy = false
-    this.#timer?.refresh()
+    if (this.dueAt !== Infinity) this.#wait()
     if (taker.done) this.end()
     onReady()
+  }
+
+  #wait(): void {
+    this.dueAt = performance.now() + this.#options.stallMs
   }
 }

@@ -89,9 +89,13 @@ export const reproxyBenchmarks: Benchmark<Bench>[] = (nginx === undefined ? [] :
       await writeFile(join(work, 'reproxy.json'), JSON.stringify(config))
       const args = ['--config', join(work, 'reproxy.json'), '--log-level', 'error']
       const child = fork(main, args, { env: {} })
-      const [{ listening }] = (await once(child, 'message')) as [
+      const ended = once(child, 'exit').then(() => {
+        throw new Error('the reproxy has ended')
+      })
+      const [{ listening }] = (await Promise.race([once(child, 'message'), ended])) as [
         { listening: Record<string, string> },
       ]
+      ended.catch(() => {}) // it is ended below
       atEnd(async () => {
         child.kill('SIGTERM')
         await once(child, 'exit')

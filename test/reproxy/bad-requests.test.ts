@@ -5,8 +5,8 @@ import { client, fetchRaw, httpPeer, startProxy, until } from './peers.ts'
 const host = 'Host: a\r\n'
 const chunked = `POST / HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n`
 
-/** Name, bytes, statuses that are right. */
-const cases: [name: string, bytes: string | Buffer, ...statuses: number[]][] = [
+/** Name, bytes, status of the answer. */
+const cases: [name: string, bytes: string | Buffer, status: number][] = [
   [
     'both lengths',
     `POST / HTTP/1.1\r\n${host}Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n`,
@@ -33,18 +33,17 @@ const cases: [name: string, bytes: string | Buffer, ...statuses: number[]][] = [
     400,
   ],
   ['a chunk extension of over 16 KiB', `${chunked}3;${'x'.repeat(17_000)}\r\nabc\r\n`, 413],
-  ['absurd length', `POST / HTTP/1.1\r\n${host}Content-Length: 9007199254740993\r\n\r\n`, 400, 413],
+  ['absurd length', `POST / HTTP/1.1\r\n${host}Content-Length: 9007199254740992\r\n\r\n`, 400],
   ...[
     'xchunked',
     'chunked, identity',
     'identity',
     'gzip, chunked',
     'chunked\r\nTransfer-Encoding: chunked',
-  ].map((value): [string, string, number, number] => [
+  ].map((value): [string, string, number] => [
     `Transfer-Encoding ${value}`,
     `POST / HTTP/1.1\r\n${host}Transfer-Encoding: ${value}\r\n\r\n0\r\n\r\n`,
     400,
-    501,
   ]),
   ['chunks in 1.0', `POST / HTTP/1.0\r\n${host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`, 400],
   ['a chunk size that is not hex', `${chunked}xyz\r\n`, 400],
@@ -64,8 +63,8 @@ const cases: [name: string, bytes: string | Buffer, ...statuses: number[]][] = [
   ['no Host', 'GET / HTTP/1.1\r\n\r\n', 400],
   ['two Hosts', `GET / HTTP/1.1\r\n${host}Host: b\r\n\r\n`, 400],
   ['an invalid Host', 'GET / HTTP/1.1\r\nHost: a b/c\r\n\r\n', 400],
-  ['HTTP/2.0', `GET / HTTP/2.0\r\n${host}\r\n`, 400, 505],
-  ['HTTP/3.7', `GET / HTTP/3.7\r\n${host}\r\n`, 400, 505],
+  ['HTTP/2.0', `GET / HTTP/2.0\r\n${host}\r\n`, 505],
+  ['HTTP/3.7', `GET / HTTP/3.7\r\n${host}\r\n`, 505],
   ['no version', `GET /\r\n${host}\r\n`, 400],
   ['blank in the target', `GET /a b HTTP/1.1\r\n${host}\r\n`, 400],
   ['control character in the target', `GET /a\x01b HTTP/1.1\r\n${host}\r\n`, 400],
@@ -77,14 +76,14 @@ const cases: [name: string, bytes: string | Buffer, ...statuses: number[]][] = [
   ['a large head', `GET / HTTP/1.1\r\n${host}X: ${'x'.repeat(34_000)}\r\n\r\n`, 431],
   ['200 lines and more', `GET / HTTP/1.1\r\n${host}${'X: y\r\n'.repeat(201)}\r\n`, 431],
   ['a long target', `GET /${'x'.repeat(9000)} HTTP/1.1\r\n${host}\r\n`, 414],
-  ['TRACE', `TRACE / HTTP/1.1\r\n${host}\r\n`, 405, 501],
-  ['CONNECT', `CONNECT a:1 HTTP/1.1\r\n${host}\r\n`, 400, 405, 501],
+  ['TRACE', `TRACE / HTTP/1.1\r\n${host}\r\n`, 405],
+  ['CONNECT', `CONNECT a:1 HTTP/1.1\r\n${host}\r\n`, 405],
   [
     'another expectation',
     `POST / HTTP/1.1\r\n${host}Expect: 200-ok\r\nContent-Length: 0\r\n\r\n`,
     417,
   ],
-  ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400, 505],
+  ['the preface of HTTP/2', 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 400],
   ['a TLS hello', Buffer.from('16030100050100000100', 'hex'), 400],
 ]
 
@@ -99,12 +98,12 @@ t.test('malformed requests are refused and never passed on', async t => {
     })
   })
   const proxy = await startProxy(t, app.port)
-  for (const [name, bytes, ...statuses] of cases) {
+  for (const [name, bytes, status] of cases) {
     const raw = client(t, proxy.port).send(bytes)
     const goesOn = name === 'TRACE' // it is a request like any other, but for its answer
     if (!goesOn) raw.send('GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n')
     const got = await raw.response()
-    t.ok(statuses.includes(got.status), `${name}: ${got.status}`)
+    t.equal(got.status, status, name)
     if (!goesOn) {
       raw.socket.end()
       await raw.end()

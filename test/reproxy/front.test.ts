@@ -37,7 +37,6 @@ t.test(
       [
         'an absurd length',
         `POST / HTTP/1.1\r\n${host}Content-Length: 99999999999999999\r\n\r\nabc`,
-        413,
       ],
       [
         'another coding',

@@ -1,6 +1,6 @@
 /** Connections on which plain requests and others come in turn. */
 import t from 'tap'
-import { client, fileNode, fileProxy, httpPeer, rawPeer, startProxy } from '../peers.ts'
+import { client, fileNode, fileProxy, httpPeer, ok, rawPeer, startProxy } from '../peers.ts'
 
 const get = (target: string, fields = ''): string =>
   `GET ${target} HTTP/1.1\r\nHost: a\r\n${fields}\r\n`
@@ -67,6 +67,36 @@ t.test('an answer of unknown length is chunked, for HTTP/1.0 ended by closing', 
   t.match(text, /\r\nConnection: close\r\n/)
   t.notMatch(text, /transfer-encoding/i)
   t.ok(text.endsWith('\r\n\r\none two'))
+})
+
+t.test('methods that nobody knows pass like any other', async t => {
+  const app = await rawPeer(t, ({ socket }) => void socket.write(ok('done')))
+  const proxy = await startProxy(t, app.port)
+  const length = 'Content-Length: 3\r\n'
+  const chunks = 'Transfer-Encoding: chunked\r\n'
+  const upgrade = 'Connection: upgrade\r\nUpgrade: h2c\r\n'
+  for (const method of ['FOO', 'brew', 'X-ODD!', 'GETS']) {
+    for (const [fields, body] of [
+      ['', ''],
+      [upgrade, ''],
+      [length, 'abc'],
+      [chunks, '3\r\nabc\r\n0\r\n\r\n'],
+    ] as const) {
+      const raw = client(t, proxy.port)
+      raw.send(get('/before') + `${method} /a?b HTTP/1.1\r\nHost: a\r\n${fields}\r\n${body}`)
+      t.equal((await raw.response()).status, 200)
+      const { status, body: answer, field } = await raw.response()
+      t.match([status, answer.toString(), field('connection')], [200, 'done', 'close'])
+      t.ok(app.requests.some(({ head }) => head.startsWith(`${method} /a?b HTTP/1.1\r\n`)))
+      app.requests.length = 0
+      t.match(proxy.lines.at(-1), { method, status: 200 })
+      await raw.end()
+    }
+  }
+  for (const bad of ['F\x01O', 'F(O', 'F\xe4', 'x'.repeat(65)]) {
+    const raw = client(t, proxy.port).send(`${bad} / HTTP/1.1\r\nHost: a\r\n\r\n`)
+    t.equal((await raw.response()).status, 400, bad)
+  }
 })
 
 t.test('HEAD, 204 and 304 have no body and leave the connection usable', async t => {

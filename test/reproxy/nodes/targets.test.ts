@@ -106,8 +106,11 @@ t.test('the allow-list takes addresses, networks and names, each with its port',
     ['::1', 82, true],
     ['::ffff:10.1.2.3', 7500, false],
   ]
-  for (const [host, port, allowed] of cases)
-    t.equal(list.allows({ host, port }), allowed, `${host} ${port}`)
+  for (const [host, port, allowed] of cases) {
+    const authority = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+    const place = { host, port, node: authority }
+    t.equal(list.allows(place), allowed, authority)
+  }
   for (const bad of [
     '10.0.0.1',
     '10.0.0.0/33:80',
@@ -122,7 +125,7 @@ t.test('the allow-list takes addresses, networks and names, each with its port',
     t.throws(() => parseAllowList('allow-targets', [bad]), { message: /^--allow-targets: / }, bad)
   }
   t.equal(
-    new AllowList().allows({ host: '127.0.0.1', port: 80 }),
+    new AllowList().allows({ host: '127.0.0.1', port: 80, node: '127.0.0.1:80' }),
     false,
     'an empty list allows nothing',
   )

@@ -285,7 +285,7 @@ t.test('the access log goes to a file, as JSON or combined, and is opened anew',
   const ask = () =>
     fetchRaw(t, running.port, {
       target: '/x?secret=1',
-      fields: 'User-Agent: a"b\\\r\nReferer: /r?s\r\n',
+      fields: 'User-Agent: a"b\\ä\r\nReferer: /r?s\r\n',
     })
   const written = async (count: number): Promise<string> => {
     for (let i = 0; i < 500 && ((await lines()).at(count - 1) ?? '') === ''; i++) {
@@ -298,6 +298,7 @@ t.test('the access log goes to a file, as JSON or combined, and is opened anew',
   t.match(line, {
     method: 'GET',
     target: '/x',
+    ua: 'a"b\\ä',
     status: 200,
     bytesOut: 4,
     cache: 'none',
@@ -321,7 +322,7 @@ t.test('the access log goes to a file, as JSON or combined, and is opened anew',
   await ask()
   t.match(
     await written(1),
-    /^127\.0\.0\.1 - - \[\d\d\/\w{3}\/\d{4}:[\d:]{8} \+0000\] "GET \/x HTTP\/1\.1" 200 4 "\/r" "a\\x22b\\x5c"$/,
+    /^127\.0\.0\.1 - - \[\d\d\/\w{3}\/\d{4}:[\d:]{8} \+0000\] "GET \/x HTTP\/1\.1" 200 4 "\/r" "a\\x22b\\x5c\\xe4"$/,
   )
   running.child.kill('SIGTERM')
   await once(running.child, 'exit')
