@@ -105,7 +105,29 @@ export class LaneSink implements ClientSink {
   write(piece: Buffer, borrowed = false): Promise<void> | undefined {
     const socket = this.#socket
     if (!socket.writable) throw new ClientGone('the client has left')
-    if (this.#framing === 'none' || piece.length === 0) return undefined
+    this.#put(piece, borrowed)
+    if (!socket.writableNeedDrain || socket.writableLength === 0) return undefined
+    return this.#taken()
+  }
+
+  end(lastPiece?: Buffer, borrowed = false): Promise<void> | undefined {
+    const socket = this.#socket
+    if (lastPiece && socket.writable) this.#put(lastPiece, borrowed)
+    this.flush()
+    if (this.#framing === 'chunked') this.#send('0\r\n\r\n')
+    this.#ended = true
+    if (socket.writableLength === 0 && socket.writable) {
+      // The kernel has it; the callbacks that say so come in the next tick.
+      this.#pending = 0
+      return undefined
+    }
+    return this.#finished()
+  }
+
+  /** Gives a piece of the body to the socket. */
+  #put(piece: Buffer, borrowed: boolean): void {
+    if (this.#framing === 'none' || piece.length === 0) return
+    const socket = this.#socket
     this.bytes += piece.length
     if (this.#framing === 'chunked') {
       socket.cork()
@@ -122,22 +144,6 @@ export class LaneSink implements ClientSink {
       this.#send(piece)
       socket.uncork()
     }
-    if (!socket.writableNeedDrain || socket.writableLength === 0) return undefined
-    return this.#taken()
-  }
-
-  end(lastPiece?: Buffer, borrowed = false): Promise<void> | undefined {
-    const socket = this.#socket
-    if (lastPiece && socket.writable) void this.write(lastPiece, borrowed)
-    this.flush()
-    if (this.#framing === 'chunked') this.#send('0\r\n\r\n')
-    this.#ended = true
-    if (socket.writableLength === 0 && socket.writable) {
-      // The kernel has it; the callbacks that say so come in the next tick.
-      this.#pending = 0
-      return undefined
-    }
-    return this.#finished()
   }
 
   cut(): void {
@@ -172,7 +178,8 @@ export class LaneSink implements ClientSink {
   }
 
   readonly #onWritten = (err?: Error | null): void => {
-    if (err) this.#failed = true
+    // Of a socket that was destroyed, what was under way is told as if it had left.
+    if (err || this.#socket.destroyed) this.#failed = true
     if (this.#pending > 0) this.#pending--
     this.#wake?.()
   }
