@@ -116,8 +116,25 @@ void t.test('the error tells whether any tracker answered', async t => {
   await t.rejects(api(t, [dead, down.url], options).status(), { code: 'database_unavailable' })
   const html = await scripted(t, (_request, reply) => reply.end('<html>'))
   await t.rejects(api(t, [html.url], options).status(), { code: 'tracker_unreachable' })
+  const begin = performance.now()
+  await t.rejects(api(t, [dead], options).refresh(), { code: 'tracker_unreachable' })
+  t.ok(performance.now() - begin < 5_000, 'what takes a tracker long is not waited for without one')
   t.throws(() => createTrackerApi({ trackers: [] }), { code: 'bad_args' })
   t.throws(() => createTrackerApi({ trackers: ['localhost:7002'] }), { code: 'bad_args' })
+})
+
+void t.test('a process that is too busy to wake in time says why it had no answer', async t => {
+  const busy = setInterval(() => {
+    const end = performance.now() + 60
+    while (performance.now() < end);
+  }, 1)
+  t.teardown(() => clearInterval(busy))
+  const dead = await deadUrl()
+  const trackers = Array.from({ length: 30 }, (_, i) => api(t, [dead], { budgetMs: 60 + 10 * i }))
+  const told = await Promise.allSettled(trackers.map(tracker => tracker.stat(file)))
+  for (const one of told) {
+    t.match(one, { reason: { code: 'tracker_unreachable', message: /ECONNREFUSED/ } })
+  }
 })
 
 void t.test('a tracker that hangs costs its time-out, and an abort ends the wait', async t => {
