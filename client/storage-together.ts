@@ -59,6 +59,8 @@ interface Waiting {
 
 /** What is asked at one place. */
 interface Line {
+  /** As it was named last: what it is signed with holds for a while only. */
+  url: string
   waiting: Waiting[]
   underWay: number
 }
@@ -67,13 +69,13 @@ interface Line {
 export function createTogether(send: Send): Together {
   const lines = new Map<string, Line>()
 
-  function flush(url: string, name: string, line: Line): void {
+  function flush(name: string, line: Line): void {
     while (line.underWay < mostRequests && line.waiting.length > 0) {
       const asked = line.waiting.splice(0, mostPieces)
       line.underWay++
-      void ask(send, url, asked).finally(() => {
+      void ask(send, line.url, asked).finally(() => {
         line.underWay--
-        if (line.waiting.length > 0) flush(url, name, line)
+        if (line.waiting.length > 0) flush(name, line)
         else if (line.underWay === 0) lines.delete(name)
       })
     }
@@ -84,9 +86,10 @@ export function createTogether(send: Send): Together {
       const [name = url] = url.split('?')
       let line = lines.get(name)
       if (!line) {
-        line = { waiting: [], underWay: 0 }
+        line = { url, waiting: [], underWay: 0 }
         lines.set(name, line)
       }
+      line.url = url
       const found = line
       const leave = (): void => {
         found.waiting = found.waiting.filter(other => other !== one)
@@ -111,7 +114,7 @@ export function createTogether(send: Send): Together {
       signal?.addEventListener('abort', leave, { once: true })
       found.waiting.push(one)
       // All that this turn of the event loop brings goes out together.
-      if (found.waiting.length === 1) setImmediate(() => flush(url, name, found))
+      if (found.waiting.length === 1) setImmediate(() => flush(name, found))
     })
 }
 

@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { createStorageClient, type StorageClient } from '../../client/storage.ts'
+import { until } from '../helpers/until.ts'
 import { bodyOf, startPeer } from './peer.ts'
 
 interface Line {
@@ -68,6 +69,34 @@ t.test('what waits for one device goes out together, a bounded number at once', 
   t.ok(node.asked.length < 10, `${node.asked.length} requests`)
   t.ok(most <= 2)
   t.strictSame(lines[1], { path: '/dev2/1?token', source, size: 10 })
+})
+
+t.test('while there is always more to do, requests carry the newest signature', async t => {
+  const urls: string[] = []
+  const peer = await startPeer(t, async (request, reply) => {
+    if (request.url === '/') {
+      reply.end(JSON.stringify({ server: 'omgfiles', capabilities: ['deletions'] }))
+      return
+    }
+    urls.push(request.url ?? '')
+    reply.end(ok((await bodyOf(request)).toString().trimEnd().split('\n') as never))
+  })
+  const storage = createStorageClient()
+  t.teardown(() => storage.close())
+  let signed = 0
+  let over = false
+  const remover = async (): Promise<void> => {
+    while (!over) {
+      const together = `${peer.url}/dev2/deletions?${++signed}`
+      await storage.remove(`${peer.url}/dev2/7`, { together })
+    }
+  }
+  const removers = Array.from({ length: 200 }, remover)
+  await until('there were many requests', async () => urls.length >= 20)
+  over = true
+  await Promise.all(removers)
+  const newest = Number(urls.at(-1)?.split('?')[1])
+  t.ok(newest > removers.length, `that of removal ${newest} of ${signed}`)
 })
 
 t.test('each has its own answer, in whatever order they come', async t => {
