@@ -228,13 +228,19 @@ function announce({ json, data, app }: UpOptions, ready: ReadyLine): void {
     process.stdout.write(`${JSON.stringify(ready)}\n`)
     return
   }
+  const token = join(resolve(data), 'admin-token')
   const rows = [
     [app === undefined ? 'Photos' : 'Web site', `${ready.reproxy}/`],
     ['Tracker API', `${ready.http}/openapi.json`],
     ['MogileFS clients', ready.wire],
     ['Storage nodes', ready.storage.join('\n                    ')],
-    ['Admin token', join(resolve(data), 'admin-token')],
+    ['Admin token', token],
   ]
+  // Without options, omg looks for the one and for the other in the folder that it runs in.
+  if (ready.http !== 'http://127.0.0.1:7002' || token !== resolve('data/admin-token')) {
+    const file = token.includes(' ') ? `'${token}'` : token
+    rows.push(['To use omg', `omg login --trackers ${ready.http} --token-file ${file}`])
+  }
   const lines = rows.map(([what, where]) => `  ${what?.padEnd(18)}${where}`)
   process.stdout.write(`\nomgfiles is up.\n\n${lines.join('\n')}\n\nCtrl-C stops it all.\n`)
 }

@@ -2,6 +2,7 @@
 import { isCoded } from '../../common/errors.ts'
 import { checkKey } from '../../common/keys.ts'
 import { UsageError } from './failure.ts'
+import { printable, printableKey } from './text.ts'
 
 export interface Address {
   readonly domain: string
@@ -9,11 +10,34 @@ export interface Address {
   readonly key: string
 }
 
-/** Reads `DOMAIN:KEY`, where the key may be empty. The domain ends at the first colon. */
+/** Reads `DOMAIN:KEY`, where the key may be empty. Throws UsageError. */
 export function parseAddress(text: string): Address {
-  const colon = text.indexOf(':')
-  if (colon < 1) throw new UsageError(`${JSON.stringify(text)} is not DOMAIN:KEY`)
-  return { domain: text.slice(0, colon), key: text.slice(colon + 1) }
+  const address = splitAddress(text)
+  if (!address) throw new UsageError(`${JSON.stringify(text)} is not DOMAIN:KEY`)
+  return address
+}
+
+/**
+ * The same; undefined where no domain is named. The domain ends at the first colon; in it `\:` stands
+ * for a colon and `\\` for a backslash.
+ */
+export function splitAddress(text: string): Address | undefined {
+  const [, domain, key] = /^((?:\\.|[^:\\])+):(.*)$/s.exec(text) ?? []
+  if (domain === undefined || key === undefined) return undefined
+  return { domain: domain.replaceAll(/\\([\\:])/g, '$1'), key }
+}
+
+/** A domain as it stands before the colon of an address, made printable. */
+export const addressDomain = (domain: string): string => printable(domain).replaceAll(':', '\\:')
+
+/** The address of a file, made printable. As text, the bytes of its key are base64url. */
+export function addressOf({
+  domain,
+  key,
+  keyBytes,
+}: Address & { readonly keyBytes?: Uint8Array | string | undefined }): string {
+  const bytes = typeof keyBytes === 'string' ? Buffer.from(keyBytes, 'base64url') : keyBytes
+  return `${addressDomain(domain)}:${printableKey({ key, keyBytes: bytes })}`
 }
 
 /** Reads `DOMAIN:KEY` of one file. */

@@ -4,11 +4,11 @@ import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
 import type { FileTraces } from '../../common/protocol/upkeep.ts'
 import type { StorageClient } from '../storage.ts'
-import { parseFile } from './address.ts'
+import { addressOf, parseFile } from './address.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
 import { ToldFailure, UsageError } from './failure.ts'
 import type { ConnectionOptions } from './session.ts'
-import { printable, printableKey } from './text.ts'
+import { printable } from './text.ts'
 
 interface Options extends ConnectionOptions {
   readonly fid?: number
@@ -142,9 +142,7 @@ function describe(traces: FileTraces, copies: readonly FoundCopy[]): string {
     row(label, `${next}, tried ${one.attempts} times`)
   }
   if (file) {
-    const keyBytes =
-      file.keyBytes === undefined ? undefined : Buffer.from(file.keyBytes, 'base64url')
-    row('file', `${printable(file.domain)}:${printableKey({ key: file.key, keyBytes })}`)
+    row('file', addressOf(file))
     row('class', printable(file.class))
     row('size', String(file.size))
     row('sha256', file.sha256 ?? '-')

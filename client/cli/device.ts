@@ -152,7 +152,8 @@ const changeOf = ({ status, weight }: Options): ChangeDevice => ({
   ...(weight !== undefined && { weight }),
 })
 
-function parseDevid(text: string): number {
+/** Reads `5` or `dev5`. Throws UsageError. */
+export function parseDevid(text: string): number {
   const devid = Number(/^(?:dev)?(\d{1,10})$/.exec(text)?.[1] ?? 0)
   if (devid >= 1 && devid < 2 ** 31) return devid
   throw new UsageError(`${JSON.stringify(text)} is no number of a device: 5 or dev5`)

@@ -2,8 +2,9 @@
 import type { ClassInfo, DeviceInfo, HostInfo } from '../../common/protocol/configuration.ts'
 import type { FileInfo } from '../../common/protocol/files.ts'
 import type { FileTraces } from '../../common/protocol/upkeep.ts'
+import { addressOf } from './address.ts'
 import type { FoundCopy } from './debug.ts'
-import { formatBytes, plural, printable, printableKey } from './text.ts'
+import { formatBytes, plural, printable } from './text.ts'
 
 export interface Facts {
   readonly file: FileInfo
@@ -39,9 +40,8 @@ export function explain(facts: Facts): Explanation {
   const spread = hostsOf(counted, facts).size
   const missing = wanted === undefined ? 0 : Math.max(0, wanted - counted.length)
   const blocked = missing > 0 ? obstacles(counted, facts) : []
-  const keyBytes = file.keyBytes === undefined ? undefined : Buffer.from(file.keyBytes, 'base64url')
   const sentences = [
-    `${printable(file.domain)}:${printableKey({ key: file.key, keyBytes })} is fid ${file.fid}, ${formatBytes(file.size)}, of class ${printable(file.class)}${rule ? `, which asks for ${plural(wanted ?? rule.mindevcount, 'copy', 'copies')} (${printable(rule.replpolicy)})` : ', which is no longer there'}.`,
+    `${addressOf(file)} is fid ${file.fid}, ${formatBytes(file.size)}, of class ${printable(file.class)}${rule ? `, which asks for ${plural(wanted ?? rule.mindevcount, 'copy', 'copies')} (${printable(rule.replpolicy)})` : ', which is no longer there'}.`,
     `It has ${plural(copies.length, 'copy', 'copies')}${copies.length > 0 ? `: ${copies.map(copy => describeCopy(copy, facts)).join(', ')}` : ''}.`,
   ]
   const oneHost = isMultipleHosts(rule) && (wanted ?? 1) > 1 && counted.length > 1 && spread === 1

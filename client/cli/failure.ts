@@ -85,7 +85,6 @@ const hints: Partial<Record<ErrorCode, string>> = {
   key_exists: 'omg rm it first',
   domain_has_files: 'omg rm --recursive DOMAIN: deletes them',
   domain_has_classes: 'omg class delete them first',
-  state_too_high: 'mark it down first',
   class_has_files: 'omg ls -l -r shows which files have it, omg set --class changes it',
   host_not_empty: 'mark its devices dead first; omg host mark NAME dead keeps the name',
   fsck_running: 'omg fsck stop ends it',
@@ -120,7 +119,8 @@ export function outcomeOf(err: unknown): { readonly status: number; readonly tex
   }
   const { errno, path, message } = err as NodeJS.ErrnoException
   const system = errno === undefined ? undefined : getSystemErrorMap().get(errno)
-  if (system) return { status: 1, text: `${path === undefined ? '' : `${path}: `}${system[1]}` }
+  if (system)
+    return { status: 1, text: `${path === undefined ? '' : `${path || '""'}: `}${system[1]}` }
   return { status: 1, text: message }
 }
 

@@ -2,9 +2,10 @@
 import type { Command } from 'commander'
 import type { FileInfo } from '../../common/protocol/files.ts'
 import type { TrackerApi } from '../tracker-api/index.ts'
+import { addressOf } from './address.ts'
 import { wholeNumber, type Cli } from './command.ts'
 import type { ConnectionOptions } from './session.ts'
-import { printable, printableKey } from './text.ts'
+import { printable } from './text.ts'
 
 interface Options extends ConnectionOptions {
   readonly from: number
@@ -43,15 +44,14 @@ export function addFids(program: Command, cli: Cli): void {
   )
 }
 
-function line({ fid, size, devids, class: name, domain, key, keyBytes }: FileInfo): string {
-  const bytes = keyBytes === undefined ? undefined : Buffer.from(keyBytes, 'base64url')
+function line(file: FileInfo): string {
+  const { fid, size, devids, class: name } = file
   const columns = [
     String(fid).padStart(10),
     String(size).padStart(13),
     String(devids.length).padStart(2),
   ]
-  const address = `${printable(domain)}:${printableKey({ key, keyBytes: bytes })}`
-  return `${columns.join('  ')}  ${printable(name).padEnd(10)}  ${address}`
+  return `${columns.join('  ')}  ${printable(name).padEnd(10)}  ${addressOf(file)}`
 }
 
 /** All files behind the fid `after`, in pages. */

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Command } from 'commander'
+import { CodedError } from '../../common/errors.ts'
 import { isFolder, lastPart, parseAddress, parseFile } from './address.ts'
 import type { Cli } from './command.ts'
 import { fetchAll } from './download-files.ts'
@@ -107,13 +108,24 @@ async function getTree(
     total = 0
     for await (const { file } of list()) total += file.size
   }
-  await fetchAll(list(), { files, folder: target, total, options, session })
+  let any = false
+  async function* found() {
+    for await (const entry of list()) {
+      any = true
+      yield entry
+    }
+  }
+  await fetchAll(found(), { files, folder: target, total, options, session })
+  if (!any && prefix !== '') {
+    throw new CodedError('unknown_key', `no key begins with ${JSON.stringify(prefix)} in ${domain}`)
+  }
 }
 
 /** Where to write a file; a folder that is missing is told before anything is fetched. */
 async function targetOf(key: string, target: string | undefined): Promise<string> {
   const isDirectory =
     target === undefined || (await stat(target).catch(() => undefined))?.isDirectory()
+  if (target === '') throw new UsageError('the file to write has no name')
   const name = lastPart(key)
   if (isDirectory && ['', '.', '..'].includes(name)) {
     throw new UsageError(`${JSON.stringify(key)} does not end with a name: say which file to write`)

@@ -1,10 +1,9 @@
 /** `omg mv`: another key for a file. */
 import type { Command } from 'commander'
-import { checkFileKey, isFolder, lastPart, parseFile } from './address.ts'
+import { addressOf, checkFileKey, isFolder, lastPart, parseFile, splitAddress } from './address.ts'
 import type { Cli } from './command.ts'
 import { UsageError } from './failure.ts'
 import type { ConnectionOptions } from './session.ts'
-import { printable } from './text.ts'
 
 /** Adds the command. */
 export function addMv(program: Command, cli: Cli): void {
@@ -24,19 +23,22 @@ export function addMv(program: Command, cli: Cli): void {
       const { api, out, json, signal } = session
       const file = await api.rename(source, target, { signal })
       if (json) await out.json(file)
-      else await out.write(`${printable(source.domain)}:${printable(target)}\n`)
+      else await out.write(`${addressOf({ domain: source.domain, key: target })}\n`)
     }),
   )
 }
 
 function targetOf(to: string, { domain, key }: { domain: string; key: string }): string {
-  const colon = to.indexOf(':')
-  if (colon >= 0 && to.slice(0, colon) !== domain) {
+  const address = splitAddress(to)
+  if (address && address.domain !== domain) {
     throw new UsageError(
       `${JSON.stringify(to)} is not in ${JSON.stringify(domain)}: a file stays in its domain`,
     )
   }
-  const given = to.slice(colon + 1)
+  if (to === '' || to.startsWith(':')) {
+    throw new UsageError(`${JSON.stringify(to)} is neither KEY nor DOMAIN:KEY`)
+  }
+  const given = address?.key ?? to
   const target = isFolder(given) ? given + lastPart(key) : given
   checkFileKey(target, to)
   return target

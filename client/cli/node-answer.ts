@@ -5,7 +5,7 @@ import Type from 'typebox'
 import { Value } from 'typebox/value'
 import { urlAddress } from '../../common/address.ts'
 import { readText } from '../answers.ts'
-import { CommandFailure } from './failure.ts'
+import { CommandFailure, UsageError } from './failure.ts'
 import { resolveAddress } from './resolve.ts'
 
 /** The answer to `GET /`. */
@@ -29,16 +29,17 @@ const answerMs = 5_000
 
 /**
  * Asks the storage node at `url`. The name in it is resolved once, so that what is registered is what
- * has answered. Throws CommandFailure unless it is one; no redirect is followed.
+ * has answered. Throws UsageError for what is no such URL, CommandFailure unless a node answers; no
+ * redirect is followed.
  */
 export async function askNode(text: string, signal: AbortSignal): Promise<StorageNode> {
   const url = URL.canParse(text) ? new URL(text) : undefined
-  if (url?.protocol !== 'http:') throw new CommandFailure(`not an http URL: ${quote(text)}`)
+  if (url?.protocol !== 'http:') throw new UsageError(`not an http URL: ${quote(text)}`)
   if (url.username !== '' || url.password !== '') {
-    throw new CommandFailure('a storage node has no user or password: leave them out of the URL')
+    throw new UsageError('a storage node has no user or password: leave them out of the URL')
   }
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
-    throw new CommandFailure(`not the root of a storage node: ${quote(text)}`)
+    throw new UsageError(`not the root of a storage node: ${quote(text)}`)
   }
   const { host, port } = urlAddress(url)
   const ip = await resolveAddress(host)

@@ -22,7 +22,7 @@ function reference(program: Command, shapes: ReadonlyMap<string, string>): strin
     '# The command line\n',
     '<!-- Written by `omg reference`: change the commands, then write this file anew. -->\n',
     `${program.description()}\n`,
-    'A folder ends with `/`; `-` is standard input or output. Results go to standard output, everything else to\nstandard error, and what is no terminal gets no colours, bars or control characters. Names that hold any are\nprinted escaped.\n',
+    'A folder ends with `/`; `-` is standard input or output. Results go to standard output, everything else to\nstandard error, and what is no terminal gets no colours, bars or control characters. Names that hold any are\nprinted escaped. In the name of a domain `\\:` is a colon: `a\\:b:key`.\n',
     '## Common options\n',
     'Every command that talks to trackers has these. Options win over `--profile`, that over the environment, that\nover the profile of the last `omg login`; without any of them it is the system that `omg up` runs here.\n',
     optionTable(program.options.filter(({ long }) => long !== '--version')),

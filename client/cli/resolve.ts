@@ -4,6 +4,7 @@ import { CommandFailure } from './failure.ts'
 
 /** The address that `name` stands for; an address stands for itself. Throws CommandFailure. */
 export async function resolveAddress(name: string): Promise<string> {
+  if (name === '') throw new CommandFailure('a machine without a name has no address')
   try {
     return (await lookup(name)).address
   } catch (err) {

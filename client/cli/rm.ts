@@ -1,13 +1,12 @@
 /** `omg rm`: files out of the cluster. */
 import type { Command } from 'commander'
-import { isFolder, parseAddress, parseFile, type Address } from './address.ts'
+import { addressOf, isFolder, parseAddress, parseFile, type Address } from './address.ts'
 import type { Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { isAbsent, outcomeOf, ToldFailure, UsageError } from './failure.ts'
 import { eachOf } from './parallel.ts'
 import type { Session } from './session.ts'
 import { suggest } from './suggest.ts'
-import { printable, printableKey } from './text.ts'
 
 interface Options extends DestructiveOptions {
   readonly recursive?: boolean
@@ -105,7 +104,7 @@ function tell(
 ): Promise<void> {
   const { key, keyBytes } = file
   if (!json) {
-    return out.step(`${dryRun ? 'would delete ' : ''}${printable(domain)}:${printableKey(file)}`)
+    return out.step(`${dryRun ? 'would delete ' : ''}${addressOf({ domain, key, keyBytes })}`)
   }
   const bytes = keyBytes && { keyBytes: Buffer.from(keyBytes).toString('base64url') }
   return out.step(JSON.stringify({ domain, key, ...bytes, ...(dryRun && { dryRun }) }))

@@ -21,9 +21,14 @@ export interface SaveOptions {
   readonly onBytes: (count: number) => void
 }
 
-/** Throws CommandFailure unless a file may be written at `path`: nothing is replaced without `force`. */
+/**
+ * Throws CommandFailure, or what the system says, unless a file may be written at `path`: nothing is
+ * replaced without `force`.
+ */
 export async function checkTarget(path: string, force: boolean): Promise<void> {
-  const there = await lstat(path).catch(() => undefined)
+  const there = await lstat(path).catch((err: NodeJS.ErrnoException) => {
+    if (err.code !== 'ENOENT') throw err
+  })
   if (there?.isDirectory()) throw new CommandFailure(`${path}: is a directory`)
   if (there && !force) throw new CommandFailure(`${path}: file exists (--force replaces it)`)
   if (there && !there.isFile() && !there.isSymbolicLink()) {
@@ -49,7 +54,7 @@ export async function save(key: string | Uint8Array, options: SaveOptions): Prom
     await rename(temp, path)
   } catch (err) {
     await rm(temp, { force: true })
-    throw err
+    throw aboutTarget(err, { temp, path })
   }
   return file
 }
@@ -86,9 +91,16 @@ async function goOn(
     await rename(temp, path)
   } catch (err) {
     if (isCoded(err, 'checksum_mismatch')) await rm(temp, { force: true })
-    throw err
+    throw aboutTarget(err, { temp, path })
   }
   return file
+}
+
+/** The same failure, of the file that was to be written: nobody has heard of the other name. */
+function aboutTarget(err: unknown, { temp, path }: { temp: string; path: string }): unknown {
+  const failure = err as NodeJS.ErrnoException
+  if (failure.path === temp) failure.path = path
+  return err
 }
 
 async function write(

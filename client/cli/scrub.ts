@@ -1,16 +1,18 @@
 /** `omg scrub`: every copy read and compared with its checksum. */
 import type { Command } from 'commander'
 import type { NewScrub, ScrubInfo } from '../../common/protocol/upkeep.ts'
+import { addressOf } from './address.ts'
 import { wholeNumber, type Cli } from './command.ts'
+import { parseDevid } from './device.ts'
 import { UsageError } from './failure.ts'
 import type { Output } from './output.ts'
 import type { ConnectionOptions } from './session.ts'
-import { formatBytes, plural, printable, printableKey } from './text.ts'
+import { formatBytes, plural } from './text.ts'
 
 interface StartOptions extends ConnectionOptions {
   readonly domain?: string
   readonly class?: string
-  readonly device?: number
+  readonly device?: string
 }
 
 /** Files that are asked for at once. */
@@ -37,7 +39,7 @@ export function addScrub(program: Command, cli: Cli): void {
     .online(group, 'start', 'read everything now, or what is named', 'the ScrubInfo')
     .option('--domain <DOMAIN>', 'only files of this domain')
     .option('--class <NAME>', 'of it, only files of this class')
-    .option('--device <DEVID>', 'only copies on this device', wholeNumber(1, 2 ** 31 - 1))
+    .option('--device <DEVID>', 'only copies on this device')
   start.action((options: StartOptions) =>
     cli.run(start, options, async ({ api, signal, out, json }) => {
       const { domain, class: name, device } = options
@@ -45,7 +47,7 @@ export function addScrub(program: Command, cli: Cli): void {
       const scope: NewScrub = {
         ...(domain !== undefined && { domain }),
         ...(name !== undefined && { class: name }),
-        ...(device !== undefined && { devid: device }),
+        ...(device !== undefined && { devid: parseDevid(device) }),
       }
       const scrub = await api.startScrub(scope, { signal })
       if (json) await out.json(scrub)
@@ -75,12 +77,10 @@ export function addScrub(program: Command, cli: Cli): void {
       for (let after: number | undefined = 0; after !== undefined;) {
         const files = await api.listDamage({ after, limit: pageSize }, { signal })
         for (const file of files) {
-          const keyBytes =
-            file.keyBytes === undefined ? undefined : Buffer.from(file.keyBytes, 'base64url')
           if (json) await out.json(file)
           else {
-            const address = `${printable(file.domain)}:${printableKey({ key: file.key, keyBytes })}`
-            await out.write(`${String(file.fid).padStart(10)}  ${file.foundAt}  ${address}\n`)
+            const fid = String(file.fid).padStart(10)
+            await out.write(`${fid}  ${file.foundAt}  ${addressOf(file)}\n`)
           }
         }
         after = files.length < pageSize ? undefined : files.at(-1)?.fid

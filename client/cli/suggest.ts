@@ -1,6 +1,7 @@
 /** "Did you mean": what a name that does not exist was probably to be. */
 import { CodedError, isCoded, type ErrorCode } from '../../common/errors.ts'
 import type { TrackerApi } from '../tracker-api/index.ts'
+import { splitAddress } from './address.ts'
 import type { Session } from './session.ts'
 import { printable } from './text.ts'
 
@@ -53,7 +54,7 @@ export async function suggest(
     names: [],
   }))
   // A file's domain stands before its key.
-  const typed = words.flatMap(word => [word, word.split(':', 1)[0] ?? ''])
+  const typed = words.flatMap(word => [word, splitAddress(word)?.domain ?? ''])
   const unknown = typed.filter(word => !names.includes(word) && !others.includes(word))
   const name = nearest(unknown, names)
   if (name === undefined) return err

@@ -1,7 +1,7 @@
 /** `omg sync`: a folder of this machine and one of the cluster made the same. */
 import { rm, stat } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { isFolder, parseAddress, type Address } from './address.ts'
+import { addressDomain, isFolder, parseAddress, type Address } from './address.ts'
 import type { Cli } from './command.ts'
 import { mayDestroy, type DestructiveOptions, destroys } from './confirm.ts'
 import { fetchAll } from './download-files.ts'
@@ -95,7 +95,7 @@ async function syncUp(folder: string, target: Address, { options, session }: Wor
   const skips = createSkips(out)
   const { count, total } = await measure(walk(folder, { onSkip: skips.onSkip, signal }))
   const tell = (what: string, key: string): Promise<void> =>
-    out.step(json ? JSON.stringify({ [what]: key }) : `${what} ${printable(domain)}:${key}`)
+    out.step(json ? JSON.stringify({ [what]: key }) : `${what} ${addressDomain(domain)}:${key}`)
 
   async function* changed(meter: Meter): AsyncGenerator<Upload> {
     const pairs = bothSides(folder, target, { session, onSkip() {} })

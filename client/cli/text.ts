@@ -71,7 +71,7 @@ export type Cell = string | { readonly text: string; readonly paint: (text: stri
 
 /**
  * A table with its titles on top, one line each, columns two spaces apart. Cells are made printable.
- * Columns that may be shrunk are, to keep it within `width` characters.
+ * Columns that may be shrunk are, to keep its lines within `width` columns of a terminal.
  */
 export function formatTable(
   columns: readonly Column[],
@@ -79,7 +79,7 @@ export function formatTable(
   width = Infinity,
 ): string {
   const texts = [columns.map(({ title }) => title), ...rows.map(row => row.map(cellText))]
-  const widths = columns.map((_, i) => Math.max(...texts.map(row => lengthOf(row[i] ?? ''))))
+  const widths = columns.map((_, i) => Math.max(...texts.map(row => widthOf(row[i] ?? ''))))
   let excess = widths.reduce((sum, one) => sum + one + 2, -2) - width
   for (const [i, { shrink }] of columns.entries()) {
     const now = widths[i] ?? 0
@@ -93,7 +93,7 @@ export function formatTable(
       const text = shorten(row[x] ?? '', size)
       const cell = y === 0 ? undefined : rows[y - 1]?.[x]
       const shown = typeof cell === 'object' ? cell.paint(text) : text
-      const gap = ' '.repeat(size - lengthOf(text))
+      const gap = ' '.repeat(size - widthOf(text))
       return right ? gap + shown : shown + gap
     })
     return cells.join('  ').trimEnd()
@@ -103,22 +103,36 @@ export function formatTable(
 
 const cellText = (cell: Cell): string => printable(typeof cell === 'string' ? cell : cell.text)
 
-const lengthOf = (text: string): number => Array.from(text).length
+// What terminals give two columns (Unicode's UAX #11: East Asian Wide and Fullwidth), and none.
+const wide =
+  /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
+const joined = /\p{M}|[\u200b-\u200d]/u
 
-/** `text` in at most `size` characters. */
-export const shorten = (text: string, size: number): string =>
-  lengthOf(text) <= size
-    ? text
-    : `${Array.from(text)
-        .slice(0, size - 1)
-        .join('')}…`
+const columnsOf = (char: string): number => (joined.test(char) ? 0 : wide.test(char) ? 2 : 1)
 
-/** Words in lines of at most `width` characters; a longer word has a line of its own. */
+/** Columns that a line takes on a terminal. */
+const widthOf = (text: string): number =>
+  Array.from(text).reduce((sum, char) => sum + columnsOf(char), 0)
+
+/** `text` in at most `size` columns. */
+export function shorten(text: string, size: number): string {
+  if (widthOf(text) <= size) return text
+  let kept = ''
+  let width = 0
+  for (const char of text) {
+    width += columnsOf(char)
+    if (width >= size) break
+    kept += char
+  }
+  return `${kept}…`
+}
+
+/** Words in lines of at most `width` columns; a longer word has a line of its own. */
 export function wrap(text: string, width: number): string {
   const lines: string[] = []
   let line = ''
   for (const word of text.split(' ')) {
-    if (line !== '' && lengthOf(line) + 1 + lengthOf(word) > width) {
+    if (line !== '' && widthOf(line) + 1 + widthOf(word) > width) {
       lines.push(line)
       line = word
     } else line = line === '' ? word : `${line} ${word}`

@@ -55,7 +55,10 @@ export function addUndelete(program: Command, cli: Cli): void {
   empty.action((address: string, options: DestructiveOptions) =>
     cli.run(empty, options, async session => {
       const { domain, key } = parseAddress(address)
-      if (key !== '') throw new UsageError(`it is all or nothing: ${JSON.stringify(`${domain}:`)}`)
+      if (key !== '') {
+        const all = address.slice(0, -key.length)
+        throw new UsageError(`it is all or nothing: ${JSON.stringify(all)}`)
+      }
       const { api, signal, out, json } = session
       if (options.dryRun) await api.listTrash(domain, { limit: 1 }, { signal })
       if (!(await mayDestroy(`empty the trash of ${printable(domain)}`, options, session))) return

@@ -2,13 +2,14 @@
 import { InvalidArgumentError, type Command } from 'commander'
 import type { Durability } from '../../common/protocol/files.ts'
 import type { PutBody } from '../body.ts'
+import { addressOf } from './address.ts'
 import { choice, wholeNumber } from './command.ts'
 import { contentTypeOf } from './content-type.ts'
 import { fileToJson } from './output.ts'
 import { eachOf } from './parallel.ts'
 import { createMeter, type Meter } from './progress.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, plural, printable, printableKey } from './text.ts'
+import { formatBytes, plural } from './text.ts'
 
 export interface UploadOptions extends ConnectionOptions {
   readonly class?: string
@@ -97,9 +98,7 @@ export async function putAll(
       if (json) return out.step(JSON.stringify(fileToJson(file)))
       const copies = plural(file.copies, 'copy', 'copies')
       if (file.reduced !== undefined) out.note(`${key}: ${file.reduced}`)
-      await out.step(
-        `${printable(domain)}:${printableKey(file)}  ${formatBytes(file.size)}  ${copies}`,
-      )
+      await out.step(`${addressOf(file)}  ${formatBytes(file.size)}  ${copies}`)
     })
   } finally {
     meter.stop()

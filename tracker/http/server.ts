@@ -35,12 +35,14 @@ export async function createHttpFront(ctx: Context): Promise<FastifyInstance> {
   app.setSchemaErrorFormatter((errors, part) => {
     const [problem] = errors
     const field = problem?.instancePath.slice(1).replaceAll('/', '.')
+    const message = problem?.message ?? 'is wrong'
     const names = Object.values(problem?.params ?? {})
       .flat()
+      .filter(name => !message.includes(String(name)))
       .join(', ')
     return new CodedError(
       'bad_request',
-      `${part}${field ? ` ${field}` : ''} ${problem?.message ?? 'is wrong'}${names ? ` (${names})` : ''}`,
+      `${part}${field ? ` ${field}` : ''} ${message}${names ? ` (${names})` : ''}`,
     )
   })
   app.addHook('onRequest', (_request, _reply, done) => {

@@ -42,6 +42,10 @@ async function startServer(t: Test, listener: RequestListener): Promise<string> 
 t.test('domains and classes are made, changed one attribute at a time, and deleted', async t => {
   t.equal((await run(['domain', 'add', 'films'])).stdout, 'films  created\n')
   t.equal((await run(['domain', 'add', 'films'])).status, 1)
+  t.match(await run(['domain', 'add', '']), {
+    status: 1,
+    stderr: /^omg domain add: bad_request: body name [^()]+ 1 characters\n$/,
+  })
   const add = ['class', 'add', 'films', 'master', '--mindevcount', '3', '--hashtype', 'MD5']
   t.equal((await run(add)).status, 0)
   const [changed] = await json(['class', 'modify', 'films', 'master', '--ack-copies', '2'])
@@ -142,7 +146,7 @@ t.test(
     t.match(await json(['device', 'mark', '40', 'dead', '--yes']), [{ status: 'dead' }])
     const back = await run(['device', 'mark', '40', 'alive'])
     t.equal(back.status, 1)
-    t.match(back.stderr, /state_too_high: .*mark it down first/)
+    t.match(back.stderr, /state_too_high: .*marked down first/)
     t.equal((await run(['device', 'mark', '4711', 'down'])).status, 3)
   },
 )
@@ -196,7 +200,6 @@ t.test('node add registers a storage node and its devices, and can be called aga
 
 t.test('node add registers nothing that is no storage node', async t => {
   const before = { hosts: await hosts(), devices: (await devices()).map(({ devid }) => devid) }
-  const node = system.storage[0] ?? ''
   let redirected = 0
   const target = await startServer(t, (_, reply) => {
     redirected++
@@ -217,11 +220,7 @@ t.test('node add registers nothing that is no storage node', async t => {
     redirecting,
     endless,
     system.http,
-    node.replace('http://', 'http://user:pa55@'),
-    node.replace('http:', 'https:'),
-    `${node}/dev1`,
     'http://127.0.0.1:1',
-    'nonsense',
     await answering({ ...good, server: 'nginx' }),
     await answering({ ...good, devices: ['60'] }),
     await answering({ ...good, devices: [1] }),
@@ -231,7 +230,6 @@ t.test('node add registers nothing that is no storage node', async t => {
     const { status, stdout, stderr } = await run(['node', 'add', url])
     t.same({ status, stdout }, { status: 1, stdout: '' }, url)
     t.match(stderr, /^omg node add: [^\n]+\n$/)
-    t.notMatch(stderr, 'pa55')
   }
   t.equal(redirected, 0)
   t.same(

@@ -167,6 +167,29 @@ t.test(
   },
 )
 
+t.test('a place that cannot be written is named as it was typed', async t => {
+  await store('place', 'x')
+  write('a-file', 'x')
+  const long = 'k'.repeat(300)
+  for (const [place, why] of [
+    ['a-file/below', 'not a directory'],
+    ['nowhere/name', 'no such file or directory'],
+    [long, 'name too long'],
+    ...(process.platform === 'linux' ? [['/proc/omg', 'no such file or directory']] : []),
+  ] as const) {
+    const named = place === 'nowhere/name' ? 'nowhere' : place
+    t.same(await run(['get', 'photos:place', place ?? '']), {
+      status: 1,
+      stdout: '',
+      stderr: `omg get: ${named}: ${why}\n`,
+    })
+  }
+  t.match(await run(['put', '', 'photos:place']), {
+    status: 1,
+    stderr: /^omg put: "": no such file/,
+  })
+})
+
 t.test('a disk that is full is told on one line, and leaves nothing behind', async t => {
   write('big', randomBytes(1_000_000))
   t.equal((await run(['put', 'big', 'photos:full/big'])).status, 0)

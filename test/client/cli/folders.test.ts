@@ -106,6 +106,16 @@ t.test('--resume sends and fetches only what is not there with the same content'
   t.same([forced.status, forced.stdout], [0, 'here/b  1 B\n'])
 })
 
+t.test('a folder that holds nothing is told, exit 3, since it was probably another', async t => {
+  t.same(await run(['get', '-r', 'photos:nothing/', 'empty']), {
+    status: 3,
+    stdout: '',
+    stderr:
+      'omg get: unknown_key: no key begins with "nothing/" in photos (omg ls lists the keys)\n',
+  })
+  t.notOk(existsSync(join(cwd, 'empty')))
+})
+
 t.test('keys that would lead out of the folder, or are no paths, are not written', async t => {
   for (const key of ['../escape', 'a/../../escape', 'a//b', '/abs', 'good/x', 'good/x/y']) {
     await run(['put', '-', `photos:evil/${key}`], { input: key })

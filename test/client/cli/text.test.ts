@@ -9,6 +9,7 @@ import {
   formatTable,
   printable,
   printableKey,
+  shorten,
 } from '../../../client/cli/text.ts'
 
 t.test('a name cannot steer the terminal, end a line or pass for another name', async t => {
@@ -60,6 +61,18 @@ t.test('a table lines up, keeps its width, and paints only the text', async t =>
     'NAME              N  STATE\na-very-long-n…    1  <up>\nb\\x1b           200  down\n',
   )
   t.equal(formatTable([{ title: 'A' }], []), 'A\n')
+})
+
+t.test('what takes two columns on a terminal, or none, is counted so', async t => {
+  const columns = [{ title: 'NAME', shrink: true }, { title: 'N' }]
+  const rows = [['猫'], ['😀'], ['e\u0301'], ['ab']].map(([name = '']) => [name, '1'])
+  t.equal(
+    formatTable(columns, rows),
+    ['NAME  N', '猫    1', '😀    1', 'e\u0301     1', 'ab    1', ''].join('\n'),
+  )
+  t.equal(shorten('猫猫猫', 6), '猫猫猫')
+  t.equal(shorten('猫猫猫', 5), '猫猫…')
+  t.equal(shorten('猫猫猫', 4), '猫…')
 })
 
 t.test('progress fits on a line and says how long it will take', async t => {

@@ -211,6 +211,7 @@ t.test('a scrub is started for what is named', async t => {
   const [scrub] = await json<{ id: number }>(['scrub', 'start', '--domain', 'photos'])
   t.ok(Value.Check(jsonShapes.ScrubInfo, scrub))
   t.match((await run(['scrub', 'list'])).stdout, /photos/)
+  t.match(await json(['scrub', 'start', '--device', 'dev1']), [{ devid: 1 }])
   t.equal((await run(['scrub', 'start', '--class', 'x'])).status, 2)
   t.equal((await run(['scrub', 'start', '--domain', 'nope'])).status, 3)
   t.equal((await run(['scrub', 'damage'])).status, 0)
