@@ -76,7 +76,7 @@ try {
     ...sdkBenchmarks,
     ...nodeBenchmarks,
     ...reproxyBenchmarks,
-  ].filter(({ name }) => positionals.every(word => name.includes(word)))
+  ].filter(({ name }) => positionals.every(word => name.toLowerCase().includes(word.toLowerCase())))
   console.log(`Node ${process.version}, ${cpus().length} cores (${cpus()[0]?.model.trim()})`)
   for (const benchmark of chosen) {
     // What one leaves behind must not keep the machine busy under the next.
@@ -95,7 +95,7 @@ try {
     }
   }
   const timed = replicationBenchmarks.filter(({ name }) =>
-    positionals.every(word => name.includes(word)),
+    positionals.every(word => name.toLowerCase().includes(word.toLowerCase())),
   )
   for (const benchmark of timed) {
     await starting?.then(queuesAreEmpty)

@@ -1,6 +1,7 @@
 /** What the SDK adds to the requests it makes: the same ones over bare undici. */
 import { randomUUID } from 'node:crypto'
 import { Agent } from 'undici'
+import type { Client } from '../../client/index.ts'
 import type { Located, OpenedUpload } from '../../common/protocol/files.ts'
 import type { Benchmark } from './harness.ts'
 import type { Bench } from './system.ts'
@@ -17,9 +18,12 @@ interface Bare {
   get(url: string): Promise<number>
 }
 
-/** The requests and nothing else: nothing is checked, repeated or asked of another. */
-async function bareClient({ system, atEnd }: Bench): Promise<Bare> {
-  const { ready } = await system()
+/**
+ * The SDK, and the requests it makes and nothing else: nothing is checked, repeated or asked of
+ * another.
+ */
+async function clients({ system, atEnd }: Bench): Promise<{ client: Client; bare: Bare }> {
+  const { client, ready } = await system()
   const agent = new Agent()
   atEnd(() => agent.destroy())
   const headers = { authorization: `Bearer ${ready.token}` }
@@ -27,7 +31,7 @@ async function bareClient({ system, atEnd }: Bench): Promise<Bare> {
     const { origin, pathname, search } = new URL(url)
     return { origin, path: pathname + search }
   }
-  return {
+  const bare: Bare = {
     async ask<T>(method: 'GET' | 'POST', path: string, json?: object) {
       const answer = await agent.request({
         origin: ready.http,
@@ -48,6 +52,7 @@ async function bareClient({ system, atEnd }: Bench): Promise<Bare> {
       return (await answer.body.arrayBuffer()).byteLength
     },
   }
+  return { client, bare }
 }
 
 /** Puts and gets of 1 MiB. */
@@ -58,8 +63,7 @@ export const sdkBenchmarks: Benchmark<Bench>[] = [
     concurrency: 8,
     against: 'the same requests, undici',
     async prepare(bench) {
-      const { client } = await bench.system()
-      const bare = await bareClient(bench)
+      const { client, bare } = await clients(bench)
       return {
         async subject() {
           await client.put(`sdk/${randomUUID()}`, body)
@@ -93,8 +97,7 @@ export const sdkBenchmarks: Benchmark<Bench>[] = [
     concurrency: 8,
     against: 'the same requests, undici',
     async prepare(bench) {
-      const { client } = await bench.system()
-      const bare = await bareClient(bench)
+      const { client, bare } = await clients(bench)
       await client.put('sdk/read', body)
       const checked = (bytes: number): number => {
         if (bytes !== size) throw new Error(`${bytes} bytes came, not ${size}`)
