@@ -75,7 +75,7 @@ export class Digester {
     const job = this.#waiting.shift()
     clearTimeout(this.#idle)
     if (!job) {
-      this.#idle = setTimeout(() => void this.#worker?.terminate(), idleMs).unref()
+      this.#idle = setTimeout(() => this.#retire(), idleMs).unref()
       return
     }
     this.#current = job
@@ -110,6 +110,13 @@ export class Digester {
     this.#worker = undefined
     void this.#stuck?.terminate()
     for (const job of jobs) job?.reject(new DigestError('ETIMEDOUT', undefined))
+  }
+
+  /** Lets an idle thread go; it takes a while to end, and what comes meanwhile gets a new one. */
+  #retire(): void {
+    const worker = this.#worker
+    this.#worker = undefined
+    void worker?.terminate()
   }
 
   #thread(): Worker {

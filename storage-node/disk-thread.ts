@@ -106,18 +106,26 @@ export class DiskThread {
       this.#asked.delete(id)
       answer?.(results)
       if (this.#asked.size === 0) {
-        this.#idle = setTimeout(() => void worker.terminate(), idleMs).unref()
+        this.#idle = setTimeout(() => this.#retire(), idleMs).unref()
       }
     })
     worker.on('error', () => {}) // 'exit' follows
     worker.on('exit', () => {
-      if (this.#worker === worker) this.#worker = undefined
+      if (this.#worker !== worker) return
+      this.#worker = undefined
       const asked = [...this.#asked.values()]
       this.#asked.clear()
       for (const answer of asked) answer([])
     })
     this.#worker = worker
     return worker
+  }
+
+  /** Lets an idle thread go; it takes a while to end, and what comes meanwhile gets a new one. */
+  #retire(): void {
+    const worker = this.#worker
+    this.#worker = undefined
+    void worker?.terminate()
   }
 }
 

@@ -14,6 +14,8 @@ import { IncomingBody } from './inflow.ts'
 export interface Fetch {
   /** With its query. */
   readonly path: string
+  /** Nobody takes pieces of the body before all of it is there: it is read on, whatever waits. */
+  readonly held: boolean
   /** Told when the answer's head is there; `body` comes by itself, unless it is called off. */
   readonly begun: (body: IncomingBody, callOff: () => void) => void
   /** Told when the last byte is there. */
@@ -64,7 +66,7 @@ export class PullConnection {
     this.#socket = isTls
       ? connectTls({ ...address, servername: address.host }).on('data', (bytes: Buffer) => {
           this.#take(bytes)
-          if (this.#body?.full) this.#socket.pause()
+          if (this.#isFull) this.#socket.pause()
         })
       : connectTcp({
           ...address,
@@ -78,7 +80,7 @@ export class PullConnection {
       .once(isTls ? 'secureConnect' : 'connect', () => this.#socket.setTimeout(answerMs))
       .on('timeout', () => {
         // One that waits for our disk owes nothing.
-        if (!this.#body?.full) this.#end('no answer in time')
+        if (!this.#isFull) this.#end('no answer in time')
       })
       .on('error', (err: Error) => this.#end(err.message))
       .on('close', () => this.#end('it broke off', this.#isKept))
@@ -116,7 +118,12 @@ export class PullConnection {
     } else {
       this.#take(into.subarray(0, size))
     }
-    return !this.#body?.full
+    return !this.#isFull
+  }
+
+  /** More of a body is there than is written yet. */
+  get #isFull(): boolean {
+    return this.#body?.full === true && this.#fetches[0]?.held === false
   }
 
   /** Takes bytes that are gone when it returns. */

@@ -85,6 +85,7 @@ function openStream(lane: PullLane, source: Source): Promise<Pulled> {
   return new Promise((resolve, reject) => {
     lane.ask({
       path: pathOf(source),
+      held: false,
       retried: false,
       begun(body, callOff) {
         const pieces = body.pieces()
@@ -108,6 +109,7 @@ function fetchWhole(lane: PullLane, source: Source, wanted: number): Promise<Pul
   return new Promise((resolve, reject) => {
     lane.ask({
       path: pathOf(source),
+      held: true,
       retried: false,
       begun(body, callOff) {
         if (body.length === wanted) return

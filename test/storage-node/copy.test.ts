@@ -4,6 +4,8 @@ import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { checkReceipt, signGrant } from '../../common/signing.ts'
 import { createHash } from 'node:crypto'
+import { Buffers } from '../../storage-node/buffers.ts'
+import { createPuller } from '../../storage-node/source.ts'
 import { filesBelow, keys, secret, signed, startNode, type TestNode } from './node.ts'
 
 const bytes = 'the bytes of file seven'
@@ -63,6 +65,19 @@ void t.test('a node fetches a replica from another, and vouches for what it stor
     status: 502,
     code: 'source_failed',
   })
+})
+
+void t.test('a small file arrives whole while others have all large buffers', async t => {
+  const whole = Buffer.alloc(200 * 1024, 'x')
+  const head = `HTTP/1.1 200 OK\r\nContent-Length: ${whole.length}\r\n\r\n`
+  const { origin } = await startFake(t, head + whole.toString())
+  const buffers = new Buffers()
+  for (let taken = 0; taken < 100; taken++) buffers.take(1024 * 1024)
+  const puller = createPuller(buffers)
+  t.teardown(() => puller.close())
+  const url = new URL(`http://${origin}${at(1)}`)
+  const pulled = await puller.open({ origin, url }, whole.length)
+  t.ok(pulled.whole?.equals(whole))
 })
 
 void t.test('a source that is not on the list is not even connected to', async t => {

@@ -1,6 +1,7 @@
-import { closeSync, existsSync, fstatSync, readdirSync, readFileSync } from 'node:fs'
+import { closeSync, existsSync, fstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { Digester } from '../../storage-node/digester.ts'
 import { DiskThread } from '../../storage-node/disk-thread.ts'
 import type { Created, Stated } from '../../storage-node/disk-worker.ts'
 import { directory } from '../helpers/directory.ts'
@@ -68,6 +69,30 @@ void t.test('a file that was made stays open when the thread ends', async t => {
   closeSync(fd)
   const again = await thread.call<Created>(['create', join(dir, 'other'), Buffer.from('y')])
   closeSync(again.fd)
+})
+
+void t.test('threads that end because they were idle fail nobody who comes just then', async t => {
+  const dir = await directory(t)
+  const file = join(dir, 'file')
+  writeFileSync(file, 'x')
+  const later = globalThis.setTimeout
+  // Ten seconds without work are over at once.
+  const soon = (work: () => void, ms?: number) => later(work, ms === 10_000 ? 1 : ms)
+  globalThis.setTimeout = soon as typeof setTimeout
+  t.teardown(() => {
+    globalThis.setTimeout = later
+  })
+  const thread = startThread(t)
+  const digester = new Digester()
+  t.teardown(() => digester.close())
+  const ask = [() => thread.call(['stat', dir, ['file']]), () => digester.digest(file, ['sha256'])]
+  for (const once of ask) {
+    for (let ms = 0; ms < 4; ms++) {
+      await once()
+      await new Promise<void>(resolve => later(resolve, ms))
+    }
+    await t.resolves(once())
+  }
 })
 
 void t.test('a group that was given up leaves no file open', { skip: noProc }, async t => {
