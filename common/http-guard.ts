@@ -21,6 +21,17 @@ const closing = new WeakSet<Socket>()
 /** The newest answer on each connection. */
 const newest = new WeakMap<Socket, ServerResponse>()
 
+/** Whether the line of the request that comes is there, on connections that others read before Node. */
+const lineSeen = new WeakMap<Socket, boolean>()
+
+/**
+ * For who reads a connection and passes on to Node what came, from a request's beginning (`first`): of
+ * a head that is too long, Node does not tell whether that is its line.
+ */
+export function notePassed(socket: Socket, bytes: Buffer, first = false): void {
+  if (first || lineSeen.get(socket) === false) lineSeen.set(socket, bytes.includes('\n'))
+}
+
 /** Refuses, on every route of `app`, requests whose head breaks the rules; the connection closes. */
 export function guardRequests(app: FastifyInstance): void {
   const server: Server = app.server
@@ -33,6 +44,7 @@ export function guardRequests(app: FastifyInstance): void {
   })
   app.addHook('onRequest', (request, reply, done) => {
     const { raw } = request
+    lineSeen.delete(raw.socket)
     const begin = (): void => {
       if (closing.has(raw.socket) || raw.socket.destroyed) {
         // Sent behind a request that closed the connection: it must have no effect.
@@ -126,14 +138,17 @@ export function answerClientError(err: ParserError, socket: Socket): void {
   }
   refuse(
     socket,
-    timedOut ? new CodedError('request_timeout', 'the request took too long') : told(err),
+    timedOut
+      ? new CodedError('request_timeout', 'the request took too long')
+      : told(err, lineSeen.get(socket)),
   )
 }
 
-function told({ code, rawPacket }: ParserError): CodedError {
+function told({ code, rawPacket }: ParserError, hasLine?: boolean): CodedError {
   const firstLine = (rawPacket?.toString('latin1') ?? '').split('\n', 1)[0] ?? ''
   if (code === 'HPE_HEADER_OVERFLOW') {
-    return firstLine.length > maxTargetBytes
+    const isLine = hasLine === undefined ? firstLine.length > maxTargetBytes : !hasLine
+    return isLine
       ? new CodedError('uri_too_long', `a request target has at most ${maxTargetBytes} bytes`)
       : new CodedError('headers_too_large', 'the request head is too large')
   }

@@ -17,8 +17,11 @@ import { parentPort } from 'node:worker_threads'
 
 /** A file call and its arguments; paths are absolute. */
 export type Call =
-  /** Makes a file that was not there, with these bytes; returns its descriptor, and the number of its file system. */
-  | readonly ['create', path: string, bytes: Uint8Array]
+  /**
+   * Makes a file that was not there, with these bytes. Nothing but a regular file may be at `place`:
+   * EISDIR, ELOOP.
+   */
+  | readonly ['create', path: string, bytes: Uint8Array, place?: string | undefined]
   | readonly ['link', from: string, to: string]
   | readonly ['rename', from: string, to: string]
   | readonly ['unlink', path: string]
@@ -29,7 +32,10 @@ export type Call =
 
 export interface Created {
   readonly fd: number
+  /** Number of its file system. */
   readonly dev: number
+  /** A file is at its place. */
+  readonly replaces: boolean
 }
 
 export interface Stated {
@@ -68,7 +74,7 @@ function attempt(call: Call): CallResult {
 function make(call: Call): Created | Stated | boolean | void {
   switch (call[0]) {
     case 'create':
-      return create(call[1], call[2])
+      return create(call[1], call[2], call[3])
     case 'link':
       return linkSync(call[1], call[2])
     case 'rename':
@@ -82,16 +88,24 @@ function make(call: Call): Created | Stated | boolean | void {
   }
 }
 
-function create(path: string, bytes: Uint8Array): Created {
+function create(path: string, bytes: Uint8Array, place?: string): Created {
+  const replaces = place !== undefined && isFile(place)
   const fd = openSync(path, 'wx+', 0o644)
   try {
     for (let at = 0; at < bytes.length;) at += writeSync(fd, bytes, at, bytes.length - at, at)
-    return { fd, dev: fstatSync(fd).dev }
+    return { fd, dev: fstatSync(fd).dev, replaces }
   } catch (err) {
     closeSync(fd)
     unlinkSync(path)
     throw err
   }
+}
+
+function isFile(place: string): boolean {
+  const found = lstatSync(place, { throwIfNoEntry: false })
+  if (!found || found.isFile()) return found !== undefined
+  const code = found.isDirectory() ? 'EISDIR' : 'ELOOP'
+  throw Object.assign(new Error(`${code}: no regular file, '${place}'`), { code })
 }
 
 function remove(parts: string, path: string): boolean {

@@ -9,6 +9,10 @@ export type { Created, Stated } from './disk-worker.ts'
 /** Calls on names that are made one by one, or with others. */
 export type NameCalls = Pick<Disk, 'link' | 'rename' | 'unlink'>
 
+/** More than this is not sent to the thread, but written from where it is. */
+const maxSentBytes = 16 * 1024
+const none = new Uint8Array(0)
+
 export class Disk {
   readonly #gate: Gate
   readonly #thread: DiskThread
@@ -32,10 +36,24 @@ export class Disk {
     void this.#thread.close()
   }
 
-  /** Makes a file that was not there with all of `bytes`; goes with what else comes. */
-  create(path: string, bytes: Buffer): Promise<Created> {
-    // What is sent to a thread is all of the memory that a buffer is a part of.
-    return this.#thread.call(['create', path, Uint8Array.from(bytes)])
+  /**
+   * Makes a file that was not there with all of `bytes`; goes with what else comes. Nothing but a
+   * regular file may be at `place`, where it is to go: EISDIR, ELOOP.
+   */
+  async create(path: string, bytes: Buffer, place?: string): Promise<Created> {
+    const isSent = bytes.length <= maxSentBytes
+    // Copied, since with a buffer all of the memory that it is a part of would be sent.
+    const sent = isSent ? new Uint8Array(bytes) : none
+    const created = await this.#thread.call<Created>(['create', path, sent, place])
+    if (isSent) return created
+    try {
+      await this.write(created.fd, [bytes], 0)
+      return created
+    } catch (err) {
+      this.close(created.fd)
+      await this.unlink(path).catch(() => {}) // else it is swept
+      throw err
+    }
   }
 
   /**

@@ -20,7 +20,7 @@ import { createPuller, parseSource, type Puller, type Source } from './source.ts
 import { parseTarget, splitTarget, type Target } from './target.ts'
 import { Uploads } from './uploads.ts'
 import { allowedVerbs, comesByItself, isReserved, knownVerbs } from './verbs.ts'
-import { copy, makeDirectory, pullCopy, put, remove } from './writes.ts'
+import { askForBody, copy, makeDirectory, pullCopy, put, remove } from './writes.ts'
 
 export interface NodeHttpOptions {
   readonly devices: Devices
@@ -84,7 +84,7 @@ export function createNodeServer(options: NodeHttpOptions): NodeServer {
   }
   allowPages(app, { policy: cors, signs: keys.length > 0 })
   const buffers = new Buffers()
-  const uploads = new Uploads()
+  const uploads = new Uploads(options)
   const puller = createPuller(buffers)
   app.route({
     method: methods,
@@ -203,7 +203,7 @@ function createHandler(options: HandlerOptions): Handler {
     const copying = target.path === 'copies'
     const method = copying ? 'COPY' : 'DELETE'
     closing(reply, () => authorize(options, { method, target, token, source: undefined }))
-    if (request.headers.expect !== undefined) reply.raw.writeContinue()
+    askForBody({ request, reply })
     const lines = await readBatch(request.raw)
     const device = await devices.get(target.devid)
     const handle = (line: BatchLine): Promise<object> =>

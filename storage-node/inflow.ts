@@ -5,12 +5,16 @@
  */
 import type { Socket } from 'node:net'
 import { CodedError } from '../common/errors.ts'
+import { notePassed } from '../common/http-guard.ts'
 import { takeReads } from '../common/own-reads.ts'
 import { defaultPatience, tooSlow, type Body, type Patience } from './body.ts'
 import type { Buffers } from './buffers.ts'
 
-/** Where bytes land that are no body, or more of one than there is room for; read in turn by all. */
-const scratch = Buffer.allocUnsafeSlow(64 * 1024)
+/**
+ * Where bytes land that are no body, or more of one than there is room for; read in turn by all. What
+ * it takes of a body is copied, and held beyond what there is room for.
+ */
+const scratch = Buffer.allocUnsafeSlow(16 * 1024)
 
 export interface InflowOptions {
   readonly buffers: Buffers
@@ -82,7 +86,10 @@ export class Inflow {
       return true
     } else {
       let bytes = into.subarray(0, size)
-      if (this.#after === 'push') return this.socket.push(Buffer.from(bytes))
+      if (this.#after === 'push') {
+        notePassed(this.socket, bytes)
+        return this.socket.push(Buffer.from(bytes))
+      }
       if (body) bytes = bytes.subarray(body.take(bytes))
       if (bytes.length > 0) this.#options.onBytes(bytes)
     }
@@ -107,6 +114,7 @@ export class IncomingBody {
   #end = 0
   #left: number
   #lastAt = 0
+  #full = false
   #failed = false
   #wake: (() => void) | undefined
 
@@ -125,9 +133,9 @@ export class IncomingBody {
     return this.#left === 0
   }
 
-  /** More pieces wait than should. */
+  /** More pieces wait than should; who stops reading for that is told when to go on. */
   get full(): boolean {
-    return this.#ready.length > 1
+    return (this.#full ||= this.#ready.length > (this.#options.buffers.scarce ? 0 : 1))
   }
 
   /** Where the next read goes; undefined while there is no place. */
@@ -175,6 +183,16 @@ export class IncomingBody {
   }
 
   /**
+   * All of a body of at most `onePieceBytes`, when it has come; it is the caller's until `discard`.
+   * Throws what iterating throws.
+   */
+  async whole(patience: Patience = defaultPatience): Promise<Buffer> {
+    if (!this.complete) await this.#waitPatiently(0, patience)
+    if (!this.complete) throw endedEarly()
+    return this.#ready[0] ?? Buffer.alloc(0)
+  }
+
+  /**
    * The body for whoever stores it, once. Iterating throws request_timeout when the client stalls or
    * dribbles, bad_request when the connection ends.
    */
@@ -201,15 +219,16 @@ export class IncomingBody {
   async *#pieces(patience: Patience): AsyncGenerator<Buffer, void, undefined> {
     let waitedMs = 0
     for (;;) {
-      const wasFull = this.full
       const piece = this.#ready.shift()
       if (piece) {
+        const wasFull = this.#full
+        this.#full = false
         if (wasFull) this.#options.resume()
         yield piece
       } else if (this.#left === 0) {
         return
       } else if (this.#failed) {
-        throw new CodedError('bad_request', 'the body ended early')
+        throw endedEarly()
       } else {
         waitedMs = await this.#waitPatiently(waitedMs, patience)
       }
@@ -238,3 +257,5 @@ export class IncomingBody {
     }
   }
 }
+
+const endedEarly = (): CodedError => new CodedError('bad_request', 'the body ended early')

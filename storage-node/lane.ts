@@ -8,11 +8,11 @@
 import type { Socket } from 'node:net'
 import { httpDate } from '../common/http-date.ts'
 import { CodedError, isCoded } from '../common/errors.ts'
-import { answerClientError, refuse } from '../common/http-guard.ts'
+import { answerClientError, notePassed, refuse } from '../common/http-guard.ts'
 import type { Logger } from '../common/log.ts'
 import { checkGrant, type HostKeys } from '../common/signing.ts'
 import { fileAnswer, storedFields, type Fields } from './answer.ts'
-import type { Buffers } from './buffers.ts'
+import { onePieceBytes, type Buffers } from './buffers.ts'
 import type { Devices } from './devices.ts'
 import { Inflow, type IncomingBody } from './inflow.ts'
 import { parseRange } from './range.ts'
@@ -241,6 +241,7 @@ class Lane {
     } catch {
       return this.#handOver(headText, body)
     }
+    const together = uploads.together && length <= onePieceBytes
     const options = {
       size: length,
       // The content of a fid never changes; without signatures we are as lenient as MogileFS.
@@ -248,7 +249,10 @@ class Lane {
       pieceSize: uploads.pieceSize,
     }
     try {
-      const written = await uploads.run(() => device.write(path, body.pieces(), options))
+      const written = await uploads.run(async () => {
+        const whole = together ? await body.whole() : undefined
+        return device.write(path, whole ? [whole] : body.pieces(), { ...options, whole })
+      })
       const fields = { ...storedFields(written, keys[0], replica), 'Content-Length': '0' }
       this.#socket.write(this.#head(201, fields, request), 'latin1')
       return 201
@@ -308,6 +312,7 @@ class Lane {
     this.#leave()
     this.#inflow.handOver()
     if (socket.destroyed) return
+    notePassed(socket, rest, true)
     socket.unshift(rest)
     this.#options.handOver(socket)
     socket.resume()

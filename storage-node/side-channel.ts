@@ -96,7 +96,7 @@ function serve(socket: Socket, options: SideChannelOptions, watch: () => void): 
       if (end < 0) return
       const line = text.slice(0, end).replace(/\r$/, '')
       text = text.slice(end + 1)
-      if (line === 'watch') {
+      if (line.toLowerCase() === 'watch') {
         watching = true
         text = ''
         void last.then(watch)
@@ -120,7 +120,7 @@ async function answer(
   socket: Socket,
   { devices, log, shutdown, setFileCalls }: SideChannelOptions,
 ): Promise<string> {
-  const [word = '', uri = '', reason = ''] = line.split(' ')
+  const [word = '', uri = '', reason, ...more] = line.split(' ')
   const algorithm = Object.hasOwn(digestNames, word) ? digestNames[word] : undefined
   try {
     if (word === 'shutdown') {
@@ -133,7 +133,9 @@ async function answer(
       setFileCalls(Number(fileCalls))
       return 'OK'
     }
-    if (word !== 'size' && algorithm === undefined) return `ERROR: unknown command: ${shown(line)}`
+    const isKnown =
+      word === 'size' ? reason === undefined : algorithm !== undefined && more.length === 0
+    if (!isKnown || uri === '') return `ERROR: unknown command: ${shown(line)}`
     if (uri.includes('..')) return 'ERROR: uri invalid (contains ..)'
     const target = findTarget(uri)
     if (word === 'size') return `${shown(uri)} ${await sizeOf(devices, target)}`

@@ -78,15 +78,18 @@ export class Writer {
    */
   async write(path: string, body: Body, options: WriteOptions): Promise<Written> {
     const { disk, isLocal } = this.#options
-    if (options.replace) await this.checkPlace(path)
+    const { replace, whole } = options
+    if (replace && !whole) await this.checkPlace(path)
     else await this.#checkParent(path)
-    const temp = await this.createTemp(path, options.whole)
+    const place = replace ? this.placeOf(path) : undefined
+    const temp = await this.createTemp(path, whole && { bytes: whole, place })
     let named = false
     try {
       const written = await this.fill(temp.fd, body, options)
       await pausePoint('put: flushed')
-      const calls = options.whole ? disk.together : disk
-      named = await this.publish(temp.file, path, { replace: options.replace, written, calls })
+      // To replace a file ext4 writes the new one first, for which others need not wait.
+      const calls = whole && !temp.replaces ? disk.together : disk
+      named = await this.publish(temp.file, path, { replace, written, calls })
       return written
     } finally {
       // The last descriptor of a file without a name frees its blocks, which may take long.
@@ -134,35 +137,42 @@ export class Writer {
     return join(this.#options.directory, tempDirectory, name)
   }
 
-  /** Makes a file for bytes that have no name yet, with `whole` in it; whoever asked removes it. */
-  async createTemp(path: string, whole?: Buffer): Promise<{ file: string; fd: number }> {
+  /**
+   * Makes a file for bytes that have no name yet, with `whole` in it, unless something other than a
+   * file is at its place; whoever asked removes it.
+   */
+  async createTemp(
+    path: string,
+    whole?: { readonly bytes: Buffer; readonly place: string | undefined },
+  ): Promise<{ file: string; fd: number; replaces: boolean }> {
     // The name is for people; together with the rest it must stay below 255 bytes.
     const name = `${basename(path).slice(0, 200)}.${this.#prefix}${this.#count++}.tmp`
     const file = this.tempFile(name)
     const { disk } = this.#options
     const create = whole
-      ? () => disk.create(file, whole)
+      ? () => disk.create(file, whole.bytes, whole.place)
       : async () => withDevice(await disk.open(file, 'wx+', 0o644))
-    const fd = await this.#openOurs(create)
+    const { fd, replaces } = await this.#openOurs(create)
     await pausePoint('put: created')
-    return { file, fd }
+    return { file, fd, replaces }
   }
 
   /** Opens such a file on the disk that is known. Throws device_not_mounted, and what the system says. */
-  openTemp(file: string, flags: number | string): Promise<number> {
-    return this.#openOurs(async () => withDevice(await this.disk.open(file, flags, 0o644)))
+  async openTemp(file: string, flags: number | string): Promise<number> {
+    const open = async (): Promise<Created> => withDevice(await this.disk.open(file, flags, 0o644))
+    return (await this.#openOurs(open)).fd
   }
 
-  async #openOurs(open: () => Promise<Created>): Promise<number> {
+  async #openOurs(open: () => Promise<Created>): Promise<Created> {
     const { disk, tree, devid, fileSystem } = this.#options
-    const { fd, dev } = await open().catch(async (err: unknown) => {
+    const created = await open().catch(async (err: unknown) => {
       if (!hasErrno(err, 'ENOENT')) throw err
       tree.forget()
       await tree.ensure(tempDirectory)
       return open()
     })
-    if (dev === fileSystem) return fd
-    disk.close(fd)
+    if (created.dev === fileSystem) return created
+    disk.close(created.fd)
     throw new CodedError('device_not_mounted', `the disk of dev${devid} is not mounted`)
   }
 
@@ -243,7 +253,7 @@ export class Writer {
   }
 }
 
-const withDevice = (fd: number): Created => ({ fd, dev: fstatSync(fd).dev })
+const withDevice = (fd: number): Created => ({ fd, dev: fstatSync(fd).dev, replaces: false })
 
 /** What is there under a fid has other bytes. */
 export const fidExists = (): CodedError =>

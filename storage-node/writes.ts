@@ -34,6 +34,15 @@ export interface WriteExchange {
 /** What a copy needs of it. */
 export type CopyExchange = Pick<WriteExchange, 'device' | 'target' | 'uploads' | 'replace'>
 
+/**
+ * Tells a client that waits for it to send its body (RFC 9110 section 10.1.1: not one of HTTP/1.0, which
+ * would take that for the answer).
+ */
+export function askForBody({ request, reply }: Pick<WriteExchange, 'request' | 'reply'>): void {
+  const { headers, httpVersionMinor } = request.raw
+  if (headers.expect !== undefined && httpVersionMinor > 0) reply.raw.writeContinue()
+}
+
 /** Stores the body of a request, or a part of a file. */
 export async function put(exchange: WriteExchange): Promise<FastifyReply> {
   const { request, reply, device, target, uploads, replace } = exchange
@@ -54,7 +63,7 @@ export async function put(exchange: WriteExchange): Promise<FastifyReply> {
     pieceSize: uploads.pieceSize,
   }
   await device.checkWritable(size)
-  if (headers.expect !== undefined) reply.raw.writeContinue()
+  askForBody(exchange)
   const body = readBody(request.raw)
   const written = await uploads.run(() =>
     part

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { mkdirSync } from 'node:fs'
-import { mkdir, open, rename } from 'node:fs/promises'
+import { mkdir, mkdtemp, open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { replicaPath } from '../../common/layout.ts'
+import { freePort, perlbal, startPerlbalNode } from '../helpers/edges.ts'
 import { startDaemon } from '../storage-node/daemon.ts'
 import { noNginx, startNginx } from '../storage-node/nginx.ts'
 import type { Benchmark } from './harness.ts'
@@ -19,6 +19,7 @@ const puts = [4, 64, 1024]
 const putConcurrency = 16
 
 const sizeName = (kib: number): string => (kib < 1024 ? `${kib} KiB` : `${kib / 1024} MiB`)
+const suffix = (rival: Rival): string => (rival === 'nginx' ? '' : `, ${rival}`)
 const pathOf = (fid: number): string => replicaPath({ devid: 1, fid })
 const get = (fid: number): Buffer =>
   Buffer.from(`GET ${pathOf(fid)} HTTP/1.1\r\nHost: node\r\n\r\n`)
@@ -34,43 +35,87 @@ async function startNode({ atEnd }: Bench, root: string, args: string[]): Promis
   return (await startDaemon({ teardown }, root, { UV_THREADPOOL_SIZE: '16' }, settings)).port
 }
 
-/** A storage node and nginx, each with connections, on a root of their own. */
-async function bothServers(
-  bench: Bench,
-  name: string,
-  { connections, apart }: { connections: number; apart: boolean },
-): Promise<{ ours: Connections; nginx: Connections }> {
-  const roots = ['ours', apart ? 'nginx' : 'ours'].map(who => join(bench.dir, `${name}-${who}`))
-  for (const root of roots) mkdirSync(join(root, 'dev1'), { recursive: true })
-  const teardown = (close: () => unknown): void => bench.atEnd(async () => close())
-  const port = await startNode(bench, roots[0]!, ['--fsync', 'off'])
-  const nginxAt = await startNginx({ teardown }, roots[1]!, [1])
-  const ours = await connectMany(port, connections)
-  const nginx = await connectMany(nginxAt.port, connections)
-  bench.atEnd(async () => {
-    ours.close()
-    nginx.close()
-  })
-  return { ours, nginx }
+type Rival = 'nginx' | 'Perlbal'
+
+interface Connections {
+  ask(request: Buffer): Promise<number>
 }
 
-type Connections = Awaited<ReturnType<typeof connectMany>>
+/** A storage node and a rival, each with connections, on a root of their own or on the same. */
+async function bothServers(
+  bench: Bench,
+  { rival, connections, apart }: { rival: Rival; connections: number; apart: boolean },
+): Promise<{ ours: Connections; theirs: Connections }> {
+  const dir = await mkdtemp(join(bench.dir, 'node-'))
+  const roots = ['ours', apart ? rival : 'ours'].map(who => join(dir, who))
+  for (const root of roots) await mkdir(join(root, 'dev1'), { recursive: true })
+  const connected = async (port: number): Promise<Connections> => {
+    const clients = await connectMany(port, connections)
+    bench.atEnd(async () => clients.close())
+    return clients
+  }
+  const ours = await connected(await startNode(bench, roots[0]!, ['--fsync', 'off']))
+  const theirs = await connected(await startRival(bench, rival, { dir, root: roots[1]! }))
+  return { ours, theirs }
+}
 
-/** The storage node alone, against nginx on the same files and against the bare disk. */
+async function startRival(
+  { atEnd }: Bench,
+  rival: Rival,
+  { dir, root }: { dir: string; root: string },
+): Promise<number> {
+  if (rival === 'nginx') {
+    const teardown = (close: () => unknown): void => atEnd(async () => close())
+    return (await startNginx({ teardown }, root, [1])).port
+  }
+  const port = await freePort()
+  await startPerlbalNode({ dir, port, atEnd }, root)
+  return port
+}
+
+interface Case {
+  readonly kib: number
+  readonly concurrency: number
+  readonly rival: Rival
+}
+
+const putCases = (rival: Rival): Case[] =>
+  puts.map(kib => ({ kib, concurrency: putConcurrency, rival }))
+
+const againstNginx =
+  noNginx === false
+    ? [
+        ...gets.map(([kib, concurrency]) => getBenchmark({ kib, concurrency, rival: 'nginx' })),
+        ...putCases('nginx').map(each => putBenchmark(each)),
+      ]
+    : []
+
+const againstPerlbal =
+  perlbal === undefined
+    ? []
+    : [
+        // First, since ext4 makes files slowly for minutes after many were removed.
+        putBenchmark({ kib: 4, concurrency: putConcurrency, rival: 'Perlbal' }, true),
+        ...[4, 64].map(kib => getBenchmark({ kib, concurrency: 32, rival: 'Perlbal' })),
+        ...putCases('Perlbal').map(each => putBenchmark(each)),
+      ]
+
+/** The storage node alone, against others on the same files and against the bare disk. */
 export const nodeBenchmarks: Benchmark<Bench>[] = [
-  ...(noNginx === false ? [...gets.map(getBenchmark), ...puts.map(putBenchmark)] : []),
+  ...againstPerlbal,
+  ...againstNginx,
   ...puts.map(flushedBenchmark),
 ]
 
-function getBenchmark([kib, concurrency]: [number, number]): Benchmark<Bench> {
+function getBenchmark({ kib, concurrency, rival }: Case): Benchmark<Bench> {
   return {
-    name: `node get of ${sizeName(kib)}`,
+    name: `node get of ${sizeName(kib)}${suffix(rival)}`,
     unit: 'gets',
     concurrency,
-    against: 'nginx, sendfile',
+    against: rival === 'nginx' ? 'nginx, sendfile' : "Perlbal as MogileFS's node",
     async prepare(bench) {
-      const options = { connections: concurrency, apart: false }
-      const { ours, nginx } = await bothServers(bench, `get-${kib}`, options)
+      const options = { rival, connections: concurrency, apart: false }
+      const { ours, theirs } = await bothServers(bench, options)
       await ours.ask(put(1, Buffer.alloc(kib * 1024, 'omgfiles')))
       const request = get(1)
       const check = async (from: Connections): Promise<number> => {
@@ -78,29 +123,30 @@ function getBenchmark([kib, concurrency]: [number, number]): Benchmark<Bench> {
         if (bytes !== kib * 1024) throw new Error(`${bytes} bytes came`)
         return 1
       }
-      return { subject: () => check(ours), baseline: () => check(nginx) }
+      return { subject: () => check(ours), baseline: () => check(theirs) }
     },
   }
 }
 
-function putBenchmark(kib: number): Benchmark<Bench> {
+/** Over existing names, which does not fill the disk, or each under a `fresh` one. */
+function putBenchmark({ kib, concurrency, rival }: Case, fresh = false): Benchmark<Bench> {
   return {
-    name: `node put of ${sizeName(kib)}, fsync off`,
+    name: `node put of ${sizeName(kib)}${fresh ? ', new names' : ''}, fsync off${suffix(rival)}`,
     unit: 'puts',
-    concurrency: putConcurrency,
-    against: 'nginx with dav, no checksum',
+    concurrency,
+    against: rival === 'nginx' ? 'nginx with dav, no checksum' : 'Perlbal, no checksum',
     async prepare(bench) {
-      const options = { connections: putConcurrency, apart: true }
-      const { ours, nginx } = await bothServers(bench, `put-${kib}`, options)
+      const options = { rival, connections: concurrency, apart: true }
+      const { ours, theirs } = await bothServers(bench, options)
       const body = Buffer.alloc(kib * 1024, 'omgfiles')
-      // Over existing names: that does not fill the disk.
       const requests = Array.from({ length: 64 }, (_, i) => put(i + 1, body))
       let count = 0
+      const next = (): Buffer => (fresh ? put(++count, body) : requests[count++ % requests.length]!)
       const work = async (to: Connections): Promise<number> => {
-        await to.ask(requests[count++ % requests.length]!)
+        await to.ask(next())
         return 1
       }
-      return { subject: () => work(ours), baseline: () => work(nginx) }
+      return { subject: () => work(ours), baseline: () => work(theirs) }
     },
   }
 }

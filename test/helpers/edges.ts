@@ -1,4 +1,4 @@
-/** The other edges that the reproxy is compared with: nginx and Perlbal, as Debian packages them. */
+/** What the daemons are compared with: nginx and Perlbal, as Debian packages them. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -54,27 +54,56 @@ ${servers}
   await run(nginx ?? 'nginx', ['-p', dir, '-c', file], port, atEnd)
 }
 
+interface PerlbalOptions {
+  readonly dir: string
+  readonly port: number
+  readonly atEnd: AtEnd
+}
+
 /** Runs Perlbal at `port` before an application; it follows what that says. */
-export async function startPerlbal(
-  { dir, port, atEnd }: { readonly dir: string; readonly port: number; readonly atEnd: AtEnd },
-  app: number,
-): Promise<void> {
-  const file = join(dir, 'perlbal.conf')
-  await writeFile(
-    file,
+export async function startPerlbal(options: PerlbalOptions, app: number): Promise<void> {
+  await runPerlbal(
+    options,
     `CREATE POOL apps
   POOL apps ADD 127.0.0.1:${app}
 CREATE SERVICE web
   SET role = reverse_proxy
-  SET listen = 127.0.0.1:${port}
   SET pool = apps
   SET enable_reproxy = true
   SET persist_client = on
   SET persist_backend = on
   SET verify_backend = off
-ENABLE web
 `,
   )
+}
+
+/**
+ * Runs Perlbal at `port` as MogileFS's storage node, with the settings that mogstored gives it; file
+ * calls go to threads where Perl has IO::AIO.
+ */
+export async function startPerlbalNode(options: PerlbalOptions, root: string): Promise<void> {
+  await runPerlbal(
+    options,
+    `SERVER max_connections = 10000
+CREATE SERVICE web
+  SET role = web_server
+  SET docroot = ${root}
+  SET dirindexing = 0
+  SET enable_put = 1
+  SET enable_delete = 1
+  SET min_put_directory = 1
+  SET persist_client = 1
+`,
+  )
+}
+
+/** Runs Perlbal with this configuration, whose service is called `web`. */
+async function runPerlbal(
+  { dir, port, atEnd }: PerlbalOptions,
+  configuration: string,
+): Promise<void> {
+  const file = join(dir, 'perlbal.conf')
+  await writeFile(file, `${configuration}  SET listen = 127.0.0.1:${port}\nENABLE web\n`)
   await run(perlbal ?? 'perlbal', ['--config', file], port, atEnd)
 }
 

@@ -1,5 +1,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { hostKeys, signGrant } from '../../common/signing.ts'
@@ -89,6 +91,27 @@ void t.test('broken framing is refused, closes the connection and changes nothin
     t.match(answer, /\r\nconnection: close\r\n/i, what)
     t.match(answer, /"code":"\w+","error":"[^"]+","message":"/, what)
     t.equal((await node.send('GET', path)).body.toString(), 'as it was', what)
+  }
+})
+
+void t.test('what is too long is told by its name, however it comes', async t => {
+  const node = await startNode(t)
+  const heads: [what: string, sent: string, answer: string][] = [
+    ['a field', get(`X: ${'a'.repeat(40_000)}\r\n`), '431 headers_too_large'],
+    ['a target', `GET /${'a'.repeat(40_000)} HTTP/1.1\r\n${H}\r\n`, '414 uri_too_long'],
+  ]
+  for (const [what, sent, expected] of heads) {
+    for (const size of [1_000, 20_000]) {
+      const socket = connect(node.port, '127.0.0.1')
+        .setNoDelay(true)
+        .on('error', () => {})
+      const answer = text(socket)
+      for (let at = 0; at < sent.length && socket.writable; at += size) {
+        socket.write(sent.slice(at, at + size))
+        await new Promise(resolve => setTimeout(resolve, 1))
+      }
+      t.equal(statusAndCode(await answer), expected, `${what}, in pieces of ${size}`)
+    }
   }
 })
 

@@ -1,15 +1,26 @@
-import { renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
-import { exchange, filesBelow, startNode, until } from './node.ts'
+import {
+  exchange,
+  filesBelow,
+  secret,
+  signed,
+  startNode,
+  statusAndCode,
+  until,
+  type TestNode,
+} from './node.ts'
 
 const path = (fid: number): string => replicaPath({ devid: 1, fid })
 const H = 'Host: a\r\n'
 const get = (fid: number, more = ''): string => `GET ${path(fid)} HTTP/1.1\r\n${H}${more}\r\n`
 const put = (fid: number, body: string): string =>
   `PUT ${path(fid)} HTTP/1.1\r\n${H}Content-Length: ${body.length}\r\n\r\n${body}`
+const temporary = ({ root }: TestNode): string => join(root, 'dev1', '.tmp')
 const statuses = (answers: string): string[] =>
   [...answers.matchAll(/HTTP\/1\.1 (\d{3})/g)].map(match => match[1] ?? '')
 
@@ -68,6 +79,50 @@ void t.test('a body that ends early is refused and leaves nothing', async t => {
   t.match(answer, /^HTTP\/1\.1 400 /)
   t.same(filesBelow(node.root), [])
 })
+
+void t.test(
+  'small uploads that come together are each stored or refused by themselves',
+  async t => {
+    const node = await startNode(t, { fsync: 'off', secret, open: true })
+    await node.send('PUT', path(1), { body: 'old' })
+    const place = (fid: number): string => join(node.root, path(fid))
+    mkdirSync(place(2))
+    symlinkSync('0000000001.fid', place(3))
+    await node.send('PUT', signed('PUT', { devid: 1, fid: 4 }), { body: 'as it was' })
+    const uploads: [target: string, body: string, answer: string][] = [
+      [path(1), 'new', '201'],
+      [path(2), 'onto a directory', '400 bad_path'],
+      [path(3), 'onto a link', '403 not_regular'],
+      [signed('PUT', { devid: 1, fid: 4 }), 'other bytes', '409 fid_exists'],
+      [signed('PUT', { devid: 1, fid: 4 }), 'as it was', '201'],
+      [path(5), 'x'.repeat(64 * 1024), '201'],
+      [path(6), 'x'.repeat(64 * 1024 + 1), '201'],
+      [path(7), '', '201'],
+      [path(8), 'cut short', '400 bad_request'],
+    ]
+    const clients = uploads.map(([target, body]) => {
+      const socket = connect(node.port, '127.0.0.1')
+      const head = `PUT ${target} HTTP/1.1\r\n${H}Connection: close\r\nContent-Length: ${body.length}\r\n\r\n`
+      socket.write(head + body.slice(0, body.length / 2))
+      return { socket, rest: body.slice(body.length / 2), answer: text(socket) }
+    })
+    await until('a body of two pieces has begun', () => filesBelow(temporary(node)).length > 0)
+    for (const [i, { socket, rest }] of clients.entries()) {
+      if (uploads[i]?.[2] === '400 bad_request') socket.end(rest.slice(1))
+      else socket.write(rest)
+    }
+    for (const [i, { answer }] of clients.entries()) {
+      const [target = '', body = '', expected = ''] = uploads[i] ?? []
+      t.equal(statusAndCode(await answer), expected, body.slice(0, 20))
+      if (expected !== '201') continue
+      const got = await node.send('GET', target.split('?', 1)[0] ?? '')
+      t.equal(got.body.toString(), body)
+    }
+    t.same(filesBelow(temporary(node)), [], 'nothing is left over')
+    t.equal((await node.send('GET', path(4))).body.toString(), 'as it was')
+    t.equal((await node.send('GET', path(8))).status, 404)
+  },
+)
 
 void t.test('a file asked for again and again is never an old one', async t => {
   const node = await startNode(t)

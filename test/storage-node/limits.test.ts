@@ -1,7 +1,7 @@
 import { once } from 'node:events'
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { until } from '../helpers/until.ts'
@@ -36,6 +36,48 @@ void t.test('one address holds 1,024 connections at the most', onLinux, async t 
     return (await send(node.port, 'GET', '/health').catch(() => undefined))?.status === 200
   })
 })
+
+void t.test(
+  'a thousand clients that stall leave the memory below its ceiling',
+  onLinux,
+  async t => {
+    const root = rootWithDevice(t)
+    const node = await startDaemon(t, root, { UV_THREADPOOL_SIZE: '16' })
+    const large = replicaPath({ devid: 1, fid: 1 })
+    mkdirSync(join(root, dirname(large)), { recursive: true })
+    writeFileSync(join(root, large), '')
+    truncateSync(join(root, large), 64 * 1024 * 1024)
+    const body = Buffer.alloc(1_000_000, 'x')
+    const size = `${(2 * body.length).toString(16)}\r\n`
+    const sockets = Array.from({ length: 1000 }, (_, i) => {
+      const put = `PUT ${replicaPath({ devid: 1, fid: i + 10 })} HTTP/1.1\r\nHost: a\r\n`
+      const kinds = [
+        [`GET ${large} HTTP/1.1\r\nHost: a\r\n\r\n`],
+        [`${put}Content-Length: ${2 * body.length}\r\n\r\n`, body],
+        [`${put}Transfer-Encoding: chunked\r\n\r\n${size}`, body],
+      ]
+      // Nothing is read of what comes back.
+      const socket = connect(node.port, '127.0.0.1').on('error', () => {})
+      for (const bytes of kinds[i % kinds.length] ?? []) socket.write(bytes)
+      return socket
+    })
+    t.teardown(() => sockets.forEach(socket => socket.destroy()))
+    const memory = (): number => {
+      const status = readFileSync(`/proc/${node.child.pid}/status`, 'utf8')
+      return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024)
+    }
+    let most = 0
+    await until('all have sent what they can', async () => {
+      const before = most
+      most = memory()
+      await new Promise(resolve => setTimeout(resolve, 1_000))
+      return most > 100 && memory() === before
+    })
+    t.ok(most < 256, `${most} MiB at the most`)
+    const answer = await send(node.port, 'GET', '/health')
+    t.equal(answer.status, 200, 'others are served meanwhile')
+  },
+)
 
 void t.test('parts of one file are written by one process at a time', onLinux, async t => {
   const root = rootWithDevice(t)

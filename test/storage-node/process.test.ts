@@ -7,6 +7,7 @@ import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
+import { connectRaw, type RawHttp } from '../bench/raw-http.ts'
 import { runProgram, startDaemon } from './daemon.ts'
 import { until } from '../helpers/until.ts'
 import { filesBelow, send } from './node.ts'
@@ -99,6 +100,32 @@ void t.test('a large file goes in and out in little memory', onLinux, async t =>
   t.ok(received.digest().equals(sha256))
   const grown = Math.round((memory(child.pid, 'VmHWM') - before) / 1024)
   t.ok(grown < 150, `grew by ${grown} MiB at the most`)
+  await kill('SIGTERM')
+})
+
+void t.test('200 clients at once are served in 150 MB', onLinux, async t => {
+  const { child, port, kill } = await startDaemon(t, rootWithDevice(t))
+  const place = (fid: number): string => replicaPath({ devid: 1, fid })
+  const body = Buffer.alloc(1024 * 1024, 'omgfiles')
+  t.equal((await send(port, 'PUT', place(1), { body })).status, 201)
+  const read = Buffer.from(`GET ${place(1)} HTTP/1.1\r\nHost: a\r\n\r\n`)
+  const put = (fid: number): Buffer => {
+    const head = `PUT ${place(fid)} HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n`
+    return Buffer.concat([Buffer.from(head), body])
+  }
+  const puts = Array.from({ length: 10 }, (_, i) => put(i + 2))
+  const clients = await Promise.all(Array.from({ length: 200 }, () => connectRaw(port)))
+  t.teardown(() => clients.forEach(client => client.close()))
+  const work = async (client: RawHttp, i: number): Promise<void> => {
+    for (let round = 0; round < 4; round++) {
+      const writes = (i + round) % 2 === 0
+      const bytes = await client.ask(writes ? puts[i % puts.length]! : read)
+      if (bytes !== (writes ? 0 : body.length)) throw new Error(`${bytes} bytes came`)
+    }
+  }
+  await Promise.all(clients.map(work))
+  const most = Math.round((memory(child.pid, 'VmHWM') * 1024) / 1e6)
+  t.ok(most < 150, `${most} MB at the most`)
   await kill('SIGTERM')
 })
 
