@@ -26,6 +26,7 @@ export class Inflow {
   readonly socket: Socket
   readonly #options: InflowOptions
   #body: IncomingBody | undefined
+  #ended = false
   #after: 'serve' | 'push' | 'drop' = 'serve'
 
   /** Takes the connection of an accepted socket over; undefined where this Node does not let us. */
@@ -52,7 +53,10 @@ export class Inflow {
     const { buffers } = this.#options
     const body = new IncomingBody({ buffers, length, resume: () => this.socket.resume() })
     body.take(first)
-    if (!body.complete) this.#body = body
+    if (body.complete) return body
+    // What is answered behind others may be begun when the client has left.
+    if (this.#ended) body.fail()
+    else this.#body = body
     return body
   }
 
@@ -68,6 +72,7 @@ export class Inflow {
 
   /** No more bytes will come. */
   end(): void {
+    this.#ended = true
     this.#body?.fail()
     this.#body = undefined
   }

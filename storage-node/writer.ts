@@ -237,8 +237,8 @@ export class Writer {
       named = false
     }
     await pausePoint('put: named')
-    // A link leaves the temporary name, which goes while the directory is flushed.
-    const dropped = named && !replace ? calls.unlink(temp).catch(ignoreAbsent) : undefined
+    // A link leaves the temporary name, which goes while the directory is flushed; if not, it is swept.
+    const dropped = named && !replace ? calls.unlink(temp).catch(() => {}) : undefined
     await tree.flush(dirname(path))
     await dropped
     await pausePoint('put: name flushed')

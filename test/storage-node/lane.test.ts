@@ -168,3 +168,12 @@ void t.test('a node that closes ends idle connections and answers what is under 
   await closed
   t.match(answer, /^HTTP\/1\.1 201 [^]*\r\nConnection: close\r\n/)
 })
+
+t.test('an upload that breaks off behind another request ends when its client does', async t => {
+  const node = await startNode(t, { root: t.testdir(), devices: [1] })
+  const put = (fid: number, length: number, body: string): string =>
+    `PUT ${replicaPath({ devid: 1, fid })} HTTP/1.1\r\nHost: a\r\nContent-Length: ${length}\r\n\r\n${body}`
+  const answers = await exchange(node.port, put(1, 5, 'hello') + put(2, 100_000, 'be'), true)
+  // 408 would have come when it has been silent for long.
+  t.match(answers, /^HTTP\/1\.1 201 [\s\S]*HTTP\/1\.1 400 /)
+})
