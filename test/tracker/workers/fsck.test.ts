@@ -8,6 +8,8 @@ import { until } from '../../helpers/until.ts'
 import { openSql, type Sql } from '../database.ts'
 import { replicasOf } from '../replicas.ts'
 
+t.setTimeout(600_000)
+
 const body = 'what the file says'
 
 interface Stage {

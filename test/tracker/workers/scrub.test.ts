@@ -7,6 +7,8 @@ import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
 import { replicasOf } from '../replicas.ts'
 
+t.setTimeout(600_000)
+
 const pathOf = (cluster: Cluster, devid: number, fid: number): string => {
   const node = cluster.nodes.find(({ devids }) => devids.includes(devid))
   return join(node?.root ?? '', replicaPath({ devid, fid }))
