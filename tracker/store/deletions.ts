@@ -9,6 +9,10 @@ export interface DeleteJob extends FileId {
   devids: number[]
 }
 
+/** For an `on conflict`: the devices that a job in the queue names and those that are to be added. */
+export const allDevids = `array(
+  select distinct devid from unnest(delete_job.devids || excluded.devids) as devid)`
+
 /** Seconds after which a claimed job falls due again. */
 const leaseSeconds = 120
 

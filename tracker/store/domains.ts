@@ -1,5 +1,6 @@
 /** Domains and their classes. Every domain has its default class, id 0, as a row from the start. */
 import type { Db } from './db.ts'
+import { allDevids } from './deletions.ts'
 
 export type Hashtype = 'NONE' | 'MD5' | 'SHA-1'
 
@@ -124,8 +125,7 @@ export async function abandonUploadsOf(
       )
       insert into delete_job (fid, slot, devids, next_try)
       select fid, slot, devids, now() + make_interval(secs => $2) from gone
-      on conflict (fid, slot) do update set devids = array(
-        select distinct devid from unnest(delete_job.devids || excluded.devids) as devid)`,
+      on conflict (fid, slot) do update set devids = ${allDevids}`,
     values: [domainId, graceSeconds],
   })
 }

@@ -3,7 +3,7 @@ import type { Metadata } from '../../common/protocol/files.ts'
 import { byteaArray, numberArray } from './arrays.ts'
 import type { Caller } from './audit.ts'
 import type { Db } from './db.ts'
-import { trashMarginSeconds } from './deletions.ts'
+import { allDevids, trashMarginSeconds } from './deletions.ts'
 import { slotOf } from './slot.ts'
 
 /** A key of a domain, and the slot that follows from them. */
@@ -231,9 +231,7 @@ export async function removeFiles(db: Db, removals: readonly Removal[]): Promise
           case when trash_seconds > 0 then trash_seconds + $9 else grace end)
         from gone
         on conflict (fid, slot) do update set
-          devids = array(
-            select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
-          ),
+          devids = ${allDevids},
           next_try = least(delete_job.next_try, excluded.next_try)
       ), noted as (
         insert into audit (slot, actor, address, request_id, action, domain_id, fid, key)

@@ -4,6 +4,7 @@
  * Trackers that look at the same jobs each keep only the rows their update changed.
  */
 import type { Db } from './db.ts'
+import { allDevids } from './deletions.ts'
 import type { FileId } from './files.ts'
 
 export interface ReplicateJob extends FileId {
@@ -123,9 +124,7 @@ export async function insertDeletion(
       insert into delete_job (fid, slot, devids, next_try)
       values ($1, $2, $3, now() + make_interval(secs => $4))
       on conflict (fid, slot) do update set
-        devids = array(
-          select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
-        ),
+        devids = ${allDevids},
         next_try = case
           when delete_job.attempts > 0 or exists (
             select from trash where trash.fid = excluded.fid and trash.slot = excluded.slot

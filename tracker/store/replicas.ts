@@ -1,5 +1,6 @@
 /** What a file's row says about its replicas, changed in ways that a late or second try cannot spoil. */
 import type { Db } from './db.ts'
+import { allDevids } from './deletions.ts'
 import type { FileId } from './files.ts'
 
 /**
@@ -33,9 +34,7 @@ export async function dropReplica(
       insert into delete_job (fid, slot, devids, next_try)
       select fid, slot, array[$3::int], now() from dropped
       on conflict (fid, slot) do update set
-        devids = array(
-          select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
-        ),
+        devids = ${allDevids},
         next_try = least(delete_job.next_try, excluded.next_try)`,
     values: [fid, slot, devid, verified, before ?? null],
   })

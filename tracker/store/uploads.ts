@@ -3,6 +3,7 @@ import type { Durability, Metadata } from '../../common/protocol/files.ts'
 import { byteaArray, numberArray } from './arrays.ts'
 import type { Caller } from './audit.ts'
 import type { Db } from './db.ts'
+import { allDevids } from './deletions.ts'
 import type { FileId, FileKey } from './files.ts'
 
 /** What a commit answered, beside what the upload's row says. */
@@ -198,9 +199,7 @@ export async function commitUploads(
         select replaced_fid, stored.slot, replaced_devids, now() + make_interval(secs => grace)
         from stored join wanted using (fid) where replaced_fid is not null
         on conflict (fid, slot) do update set
-          devids = array(
-            select distinct devid from unnest(delete_job.devids || excluded.devids) as devid
-          ),
+          devids = ${allDevids},
           next_try = least(delete_job.next_try, excluded.next_try)
       ), queued as (
         insert into replicate_job (fid, slot, next_try)
@@ -257,8 +256,7 @@ export async function abandonUpload(
       )
       insert into delete_job (fid, slot, devids, next_try)
       select fid, slot, devids || $4::int[], now() + make_interval(secs => $3) from gone
-      on conflict (fid, slot) do update set devids = array(
-        select distinct devid from unnest(delete_job.devids || excluded.devids) as devid)
+      on conflict (fid, slot) do update set devids = ${allDevids}
       returning fid`,
     values: [fid, slot, graceSeconds, elsewhere],
   })

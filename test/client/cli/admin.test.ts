@@ -1,13 +1,11 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { ReadyMessage } from '../../../common/daemon.ts'
 import type { DeviceInfo, HostInfo, TokenInfo } from '../../../common/protocol/configuration.ts'
-import { program, runOmg, startSystem, until } from './omg.ts'
+import { program, runOmg, startServer, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)
 const { cwd, run, json } = system
@@ -26,17 +24,6 @@ async function startNode(t: Test, { name, devid }: { name: string; devid: number
   t.teardown(() => child.kill('SIGKILL'))
   const [message] = (await once(child, 'message')) as [ReadyMessage]
   return { root, url: `http://${message.listening['http']}` }
-}
-
-/** Something on a port that is no storage node. */
-async function startServer(t: Test, listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
 t.test('domains and classes are made, changed one attribute at a time, and deleted', async t => {

@@ -2,6 +2,8 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
@@ -68,6 +70,20 @@ export async function runInside(
   stderr.end()
   const [out, err] = await printed
   return { status, stdout: out, stderr: err }
+}
+
+/** An HTTP server for as long as `t` runs; returns its URL. */
+export async function startServer(
+  t: Pick<Test, 'teardown'>,
+  listener: RequestListener,
+): Promise<string> {
+  const server = createServer(listener).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    server.close()
+    server.closeAllConnections()
+  })
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
 export interface System {

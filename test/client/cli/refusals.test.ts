@@ -1,12 +1,9 @@
 /** What each command does when trackers do not let it, are away, or are no trackers. */
-import { once } from 'node:events'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { runInside } from './omg.ts'
+import { runInside, startServer } from './omg.ts'
 
 /** Every command that asks a tracker, with arguments that it takes. */
 const commands: readonly string[] = [
@@ -99,16 +96,6 @@ const others: readonly string[] = [
   'node add',
   'console',
 ]
-
-async function startServer(t: Test, listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
 
 /** Runs all of them at once: each fails with one line on standard error and changes nothing here. */
 async function allFail(t: Test, trackers: string, line: RegExp): Promise<void> {
