@@ -41,6 +41,9 @@ export interface Copied {
 /** Seconds that the URLs of one copy work. */
 const urlSeconds = 3600
 
+/** Milliseconds that a node has to look at the bytes in a copy's place. */
+const setAsideMs = 60_000
+
 /** Which end of a copy failed. */
 export class CopyError extends Error {
   override readonly name = 'CopyError'
@@ -116,7 +119,7 @@ async function pull(ctx: Hands, content: Content, ends: Ends): Promise<Copied | 
     if (isCoded(err, 'source_refused')) return undefined
     // A node that says so has nothing of it.
     if (isCoded(err, 'source_failed')) throw new CopyError('source', from, err)
-    await discard(ctx, fid, { ...ends, err })
+    await discard(ctx, content, { ...ends, err })
     throw err instanceof CopyError ? err : new CopyError('destination', to, err)
   }
 }
@@ -192,7 +195,7 @@ async function relay(
     return withWanted(content, copied, read)
   } catch (err) {
     source.body.destroy()
-    await discard(ctx, fid, { ...ends, err: broken ?? err })
+    await discard(ctx, content, { ...ends, err: broken ?? err })
     // A source that sent wrong or too few bytes shows at the destination as well: it is to blame.
     if (broken) throw new CopyError('source', from, broken)
     throw new CopyError('destination', to, err)
@@ -278,17 +281,28 @@ async function compareStored(
   }
 }
 
-/** Removes what a failed copy may have left behind. */
+/** Removes what a failed copy may have left behind, and what stood in its way. */
 async function discard(
   ctx: Hands,
-  fid: number,
+  content: Content,
   { to, leftOver, err }: Ends & { readonly err: unknown },
 ): Promise<void> {
   if (isConnectFailure(err)) return
+  if (isCoded(err, 'fid_exists') && (await clearPlace(ctx, content, to))) return
   if (!isMismatch(err)) return leftOver()
-  const url = ctx.urls.replica({ devid: to, fid }, { method: 'DELETE', seconds: urlSeconds })
+  const url = ctx.urls.replica({ devid: to, fid: content.fid }, deleting)
   if (!url) return
   await ctx.storage.remove(url, { signal: AbortSignal.timeout(2_000) }).catch(() => {})
+}
+
+const deleting = { method: 'DELETE', seconds: urlSeconds } as const
+
+/** Has a node set aside what lies in the content's place and is something else. False: it may be there. */
+async function clearPlace(ctx: Hands, { fid, sha256 }: Content, devid: number): Promise<boolean> {
+  const url = ctx.urls.replica({ devid, fid }, deleting)
+  if (!url || sha256 === undefined) return false
+  const signal = AbortSignal.timeout(setAsideMs)
+  return (await ctx.storage.setAside(url, sha256, { signal }).catch(() => undefined)) === true
 }
 
 /** The bytes that are there are seen to be wrong ones: nobody can have made a replica of them. */

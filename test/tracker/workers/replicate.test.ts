@@ -1,11 +1,17 @@
-import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import t from 'tap'
 import { replicaPath } from '../../../common/layout.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
 import { replicasOf } from '../replicas.ts'
+
+async function filesBelow(directory: string): Promise<string[]> {
+  const entries = await readdir(directory, { recursive: true, withFileTypes: true })
+  const files = entries.filter(entry => entry.isFile())
+  return Promise.all(files.map(({ parentPath, name }) => readFile(join(parentPath, name), 'utf8')))
+}
 
 t.test('a file gets the copies that its class asks for, on distinct hosts', async t => {
   const cluster = await startCluster(t, { hosts: 3, devices: 2, classes: { three: 3 } })
@@ -87,6 +93,22 @@ t.test('a job that cannot be done says why, and is done when it can', async t =>
     await tryNow(fid)
     await cluster.settled()
     t.equal(await copiesOf(fid), 2)
+  })
+
+  t.test('other bytes lie where the copy belongs', async t => {
+    await cluster.client.put('blocked', 'hello', { durability: 'fast', class: 'single' })
+    const { fid, devids } = await cluster.api.stat({ domain: 'test', key: 'blocked' })
+    const other = devids[0] === 1 ? 2 : 1
+    const root = cluster.nodes.find(node => node.devids.includes(other))?.root ?? ''
+    const path = join(root, replicaPath({ devid: other, fid }))
+    await mkdir(dirname(path), { recursive: true })
+    await writeFile(path, 'nobody owns it')
+    await cluster.api.change({ domain: 'test', key: 'blocked' }, { class: 'default' })
+    t.match((await fail(fid))?.last_error, /failed just now/)
+    t.strictSame(await filesBelow(join(root, `dev${other}/quarantine`)), ['nobody owns it'])
+    await tryNow(fid)
+    await cluster.settled()
+    t.equal(await readFile(path, 'utf8'), 'hello')
   })
 
   t.test('the only replica has gone bad', async t => {
