@@ -1,6 +1,7 @@
 /** The files that wait for fsck. */
 import type { Db } from './db.ts'
 import type { FileId, FileRow } from './files.ts'
+import { unindexed } from './unindexed.ts'
 
 export interface CheckJob extends FileId {
   /** The copies are looked at even while fsck judges only their number and place. */
@@ -28,7 +29,8 @@ export async function claimChecks(db: Db, limit: number): Promise<CheckJob[]> {
       update check_job
       set next_try = now() + make_interval(secs => $3), attempts = attempts + 1
       from unnest($1::smallint[], $2::bigint[]) as due (slot, fid)
-      where check_job.slot = due.slot and check_job.fid = due.fid and next_try <= now()
+      where check_job.slot = due.slot and check_job.fid = due.fid
+        and ${unindexed('next_try <= now()')}
       returning check_job.fid, check_job.slot, whole, read`,
     values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds],
   })
@@ -42,7 +44,8 @@ export async function extendChecks(db: Db, jobs: readonly FileId[]): Promise<voi
     text: `
       update check_job set next_try = greatest(next_try, now() + make_interval(secs => $3))
       from unnest($1::bigint[], $2::smallint[]) as held (fid, slot)
-      where check_job.fid = held.fid and check_job.slot = held.slot and next_try > now()`,
+      where check_job.fid = held.fid and check_job.slot = held.slot
+        and ${unindexed('next_try > now()')}`,
     values: [jobs.map(({ fid }) => fid), jobs.map(({ slot }) => slot), leaseSeconds],
   })
 }

@@ -32,6 +32,17 @@ export interface DbOptions {
 
 const queryMs = 5_000
 
+const session = {
+  timezone: 'UTC',
+  // Tables that fill and empty within a minute are ahead of their statistics, and a plan made when one
+  // was empty would read all of it for each statement. Every statement of ours has its index.
+  enable_seqscan: 'off',
+  // They are short, and what more than one processor could do of them is others' time.
+  max_parallel_workers_per_gather: '0',
+  // Where no index serves, the price that this puts on a plan is no reason to compile it.
+  jit: 'off',
+}
+
 // By type oid. Every id and size of ours fits a double exactly; the others are for speed.
 const parsers = new Map<number, (text: string) => unknown>([
   [pg.types.builtins.INT8, parseBigint],
@@ -70,7 +81,9 @@ export function openDb({ url, max, lazy, onError }: DbOptions): DbPool {
     statement_timeout: queryMs,
     idle_in_transaction_session_timeout: queryMs,
     keepAlive: true,
-    options: `-c timezone=UTC${lazy ? ' -c synchronous_commit=off' : ''}`,
+    options: Object.entries({ ...session, ...(lazy && { synchronous_commit: 'off' }) })
+      .map(([name, value]) => `-c ${name}=${value}`)
+      .join(' '),
   })
   // A pool counts as closed before its connections are: what becomes of those is no news.
   let closing = false

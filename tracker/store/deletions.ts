@@ -1,6 +1,7 @@
 /** Bytes that are to go: of deleted and replaced files, of uploads given up, of replicas dropped. */
 import type { Db } from './db.ts'
 import type { FileId } from './files.ts'
+import { unindexed } from './unindexed.ts'
 
 export interface DeleteJob extends FileId {
   /** How often it was tried, this time included. */
@@ -33,7 +34,8 @@ export async function claimDeletions(db: Db, limit: number): Promise<DeleteJob[]
       update delete_job
       set next_try = now() + make_interval(secs => $3), attempts = attempts + 1
       from unnest($1::smallint[], $2::bigint[]) as due (slot, fid)
-      where delete_job.slot = due.slot and delete_job.fid = due.fid and next_try <= now()
+      where delete_job.slot = due.slot and delete_job.fid = due.fid
+        and ${unindexed('next_try <= now()')}
       returning delete_job.fid, delete_job.slot, attempts, devids`,
     values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds],
   })

@@ -6,6 +6,7 @@
 import type { Db } from './db.ts'
 import { allDevids } from './deletions.ts'
 import type { FileId } from './files.ts'
+import { unindexed } from './unindexed.ts'
 
 export interface ReplicateJob extends FileId {
   /** How often it was tried, this time included. */
@@ -47,7 +48,8 @@ export async function claimReplications(
       update replicate_job
       set next_try = now() + make_interval(secs => $3), attempts = attempts + 1
       from unnest($1::smallint[], $2::bigint[]) as due (slot, fid)
-      where replicate_job.slot = due.slot and replicate_job.fid = due.fid and next_try <= now()
+      where replicate_job.slot = due.slot and replicate_job.fid = due.fid
+        and ${unindexed('next_try <= now()')}
       returning replicate_job.fid, replicate_job.slot, attempts, next_try::text as lease,
         changed_at is not null as reviewed, coalesce(changed_at >= $4::timestamptz, false) as news`,
     values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds, readAt],
@@ -61,7 +63,8 @@ export async function extendReplication(db: Db, job: ReplicateJob): Promise<bool
     name: 'jobs.extend_replication',
     text: `
       update replicate_job set next_try = now() + make_interval(secs => $4)
-      where fid = $1 and slot = $2 and next_try = $3::timestamptz and next_try > now()
+      where fid = $1 and slot = $2
+        and ${unindexed('next_try = $3::timestamptz and next_try > now()')}
       returning next_try::text as lease`,
     values: [job.fid, job.slot, job.lease, leaseSeconds],
   })
@@ -80,7 +83,7 @@ export async function removeReplications(
       delete from replicate_job
       using unnest($1::bigint[], $2::smallint[], $3::text[]) as done (fid, slot, lease)
       where replicate_job.fid = done.fid and replicate_job.slot = done.slot
-        and next_try = lease::timestamptz`,
+        and ${unindexed('next_try = lease::timestamptz')}`,
     values: [
       jobs.map(({ fid }) => fid),
       jobs.map(({ slot }) => slot),
@@ -103,7 +106,7 @@ export async function deferReplication(
     text: `
       update replicate_job set
         next_try = coalesce(now() + make_interval(secs => $4), 'infinity'), last_error = $5
-      where fid = $1 and slot = $2 and next_try = $3::timestamptz`,
+      where fid = $1 and slot = $2 and ${unindexed('next_try = $3::timestamptz')}`,
     values: [fid, slot, lease, seconds, error],
   })
 }

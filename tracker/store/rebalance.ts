@@ -3,6 +3,7 @@ import type { DeviceStatus } from '../../common/protocol/configuration.ts'
 import type { Db } from './db.ts'
 import type { FileId } from './files.ts'
 import { readUpkeep, writeUpkeep } from './upkeep.ts'
+import { unindexed } from './unindexed.ts'
 
 /** Policy and state are texts of words `name=value`. */
 export interface RebalanceRow {
@@ -166,6 +167,9 @@ export interface MoveJob extends Move {
   lease: string
 }
 
+/** Of the moves of a file, the one from device $3, while its lease is $4. */
+const claimed = unindexed('devid = $3 and next_try = $4::timestamptz')
+
 /** Seconds after which a claimed move falls due again. */
 export const leaseSeconds = 120
 
@@ -184,8 +188,8 @@ export async function claimMoves(db: Db, limit: number): Promise<MoveJob[]> {
       update rebalance_job as job
       set next_try = now() + make_interval(secs => $4), attempts = attempts + 1
       from unnest($1::smallint[], $2::bigint[], $3::int[]) as due (slot, fid, devid)
-      where job.slot = due.slot and job.fid = due.fid and job.devid = due.devid
-        and next_try <= now()
+      where job.slot = due.slot and job.fid = due.fid
+        and ${unindexed('job.devid = due.devid and next_try <= now()')}
       returning job.fid, job.slot, job.devid, devids, attempts, next_try::text as lease`,
     values: [
       due.rows.map(r => r.slot),
@@ -203,8 +207,7 @@ export async function extendMove(db: Db, job: MoveJob): Promise<boolean> {
     name: 'rebalance.extend_move',
     text: `
       update rebalance_job set next_try = now() + make_interval(secs => $5)
-      where fid = $1 and slot = $2 and devid = $3 and next_try = $4::timestamptz
-        and next_try > now()
+      where fid = $1 and slot = $2 and ${claimed} and ${unindexed('next_try > now()')}
       returning next_try::text as lease`,
     values: [job.fid, job.slot, job.devid, job.lease, leaseSeconds],
   })
@@ -230,8 +233,7 @@ export async function recordMoved(
         sha256 = coalesce(sha256, $6)
       from rebalance_job as job
       where file.fid = $1 and file.slot = $7
-        and job.fid = $1 and job.slot = $2 and job.devid = $3
-        and job.next_try = $4::timestamptz and job.next_try > now()
+        and job.fid = $1 and job.slot = $2 and ${claimed} and ${unindexed('next_try > now()')}
         and not exists (
           select from delete_job
           where delete_job.fid = $1 and delete_job.devids @> array[$5::int])`,
@@ -246,7 +248,7 @@ export async function removeMove(db: Db, { fid, slot, devid, lease }: MoveJob): 
     name: 'rebalance.remove_move',
     text: `
       delete from rebalance_job
-      where fid = $1 and slot = $2 and devid = $3 and next_try = $4::timestamptz`,
+      where fid = $1 and slot = $2 and ${claimed}`,
     values: [fid, slot, devid, lease],
   })
 }
@@ -261,7 +263,7 @@ export async function deferMove(
     name: 'rebalance.defer_move',
     text: `
       update rebalance_job set next_try = now() + make_interval(secs => $5), last_error = $6
-      where fid = $1 and slot = $2 and devid = $3 and next_try = $4::timestamptz`,
+      where fid = $1 and slot = $2 and ${claimed}`,
     values: [fid, slot, devid, lease, seconds, error],
   })
 }

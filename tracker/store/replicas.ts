@@ -2,6 +2,7 @@
 import type { Db } from './db.ts'
 import { allDevids } from './deletions.ts'
 import type { FileId } from './files.ts'
+import { unindexed } from './unindexed.ts'
 
 /**
  * Takes the replica on `devid` out of a file's row and queues its bytes for deletion, in one
@@ -191,7 +192,8 @@ export async function listReplicaStates(db: Db, ids: readonly FileId[]): Promise
         array(select devid from unnest(delete_job.devids) as devid where devid <> all (trash.devids)),
         true
       from unnest($1::bigint[], $2::smallint[]) as id (fid, slot)
-      join trash on trash.fid = id.fid and trash.slot = id.slot and expires_at > now()
+      join trash on trash.fid = id.fid and trash.slot = id.slot
+        and ${unindexed('expires_at > now()')}
       join delete_job on delete_job.fid = id.fid and delete_job.slot = id.slot`,
     values: [ids.map(({ fid }) => fid), ids.map(({ slot }) => slot)],
   })
@@ -210,6 +212,9 @@ export interface NewReplica extends FileId {
 
 /** What two of them in one statement must not have in common. */
 export const replicaKeys = ({ fid }: NewReplica): string[] => [String(fid)]
+
+/** Whoever made a copy has the `job` still. */
+const leased = unindexed('job.next_try = made.lease::timestamptz and job.next_try > now()')
 
 /** What a copy that was `made` changes in its row of `table`. */
 const withReplica = (table: 'file' | 'trash'): string => `
@@ -241,7 +246,7 @@ export async function recordReplicas(
         from made
         join replicate_job as job on job.fid = made.fid and job.slot = made.slot
         where file.fid = made.fid and file.slot = made.slot
-          and job.next_try = made.lease::timestamptz and job.next_try > now()
+          and ${leased}
           and not exists (
             select from delete_job where delete_job.fid = made.fid and delete_job.slot = made.slot
               and delete_job.devids @> array[made.devid])
@@ -251,8 +256,9 @@ export async function recordReplicas(
         from made
         join replicate_job as job on job.fid = made.fid and job.slot = made.slot
         join delete_job as waiting on waiting.fid = made.fid and waiting.slot = made.slot
-        where trash.fid = made.fid and trash.slot = made.slot and trash.expires_at > now()
-          and job.next_try = made.lease::timestamptz and job.next_try > now()
+        where trash.fid = made.fid and trash.slot = made.slot
+          and ${unindexed('trash.expires_at > now()')}
+          and ${leased}
           and (made.devid = any(trash.devids) or made.devid <> all(waiting.devids))
         returning at, trash.fid, trash.slot, made.devid, trash.devids
       ), booked as (
@@ -264,7 +270,7 @@ export async function recordReplicas(
       ), finished as (
         delete from replicate_job using made join done using (at)
         where is_last and replicate_job.fid = made.fid and replicate_job.slot = made.slot
-          and next_try = made.lease::timestamptz
+          and ${unindexed('next_try = made.lease::timestamptz')}
       )
       select at, devids from done`,
     values: [

@@ -5,6 +5,7 @@ import type { Caller } from './audit.ts'
 import type { Db } from './db.ts'
 import { allDevids } from './deletions.ts'
 import type { FileId, FileKey } from './files.ts'
+import { unindexed } from './unindexed.ts'
 
 /** What a commit answered, beside what the upload's row says. */
 export interface CommitAnswer {
@@ -171,12 +172,12 @@ export async function commitUploads(
         set committed_at = now(), expires_at = now() + interval '1 hour', answer = wanted.answer
         from wanted
         where repeatable and upload.fid = wanted.fid and upload.slot = wanted.upload_slot
-          and committed_at is null and expires_at > now()
+          and committed_at is null and ${unindexed('expires_at > now()')}
         returning upload.fid, upload.class_id, upload.content_type, upload.metadata
       ), forgotten as (
         delete from upload using wanted
         where not repeatable and upload.fid = wanted.fid and upload.slot = wanted.upload_slot
-          and committed_at is null and expires_at > now()
+          and committed_at is null and ${unindexed('expires_at > now()')}
         returning upload.fid, upload.class_id, upload.content_type, upload.metadata
       ), closed as (
         select * from kept union all select * from forgotten
