@@ -3,6 +3,7 @@
  * arrive together share writes and reads. That takes a quarter of the processor time of a whole
  * HTTP client.
  */
+import { Deadlines, type Waited } from '../common/deadlines.ts'
 import { HeadConnection, type HeadAnswer, type Question } from './head-connection.ts'
 import { unreachable, type Target } from './storage-http.ts'
 
@@ -15,12 +16,21 @@ export interface HeadClientOptions {
   readonly connections: number
 }
 
+export interface HeadOptions {
+  readonly signal?: AbortSignal | undefined
+  /** Milliseconds until it is given up; a tenth of what an `AbortSignal.timeout` costs. */
+  readonly withinMs?: number | undefined
+}
+
 export interface HeadClient {
   /** Throws storage_unreachable, or the signal's reason. */
-  ask(target: Target, signal: AbortSignal | undefined): Promise<HeadAnswer>
+  ask(target: Target, options?: HeadOptions): Promise<HeadAnswer>
   /** Ends all connections; what is under way fails. */
   close(): void
 }
+
+/** Milliseconds by which a question may be given up too late. */
+const tickMs = 100
 
 interface Device {
   readonly connections: Set<HeadConnection>
@@ -31,6 +41,7 @@ interface Device {
 export function createHeadClient(options: HeadClientOptions): HeadClient {
   // A device each: one that hangs holds up nobody else.
   const devices = new Map<string, Device>()
+  const deadlines = new Deadlines(tickMs)
   let closed = false
 
   function deviceOf({ origin, path }: Target): Device {
@@ -72,15 +83,22 @@ export function createHeadClient(options: HeadClientOptions): HeadClient {
   }
 
   return {
-    ask(target, signal) {
+    ask(target, { signal, withinMs = Infinity } = {}) {
       signal?.throwIfAborted()
       return new Promise((resolve, reject) => {
-        const onAbort = (): void => reject(signal?.reason as Error)
-        const done = (): void => signal?.removeEventListener('abort', onAbort)
-        signal?.addEventListener('abort', onAbort, { once: true })
-        const question: Question = {
+        const onAbort = (): void => {
+          done()
+          reject(signal?.reason as Error)
+        }
+        const done = (): void => {
+          signal?.removeEventListener('abort', onAbort)
+          deadlines.lift(question)
+        }
+        const question: Question & Waited = {
           path: target.path,
           retried: false,
+          dueAt: performance.now() + withinMs,
+          late: () => question.fail(new Error('no answer in time')),
           answer(answer) {
             done()
             resolve(answer)
@@ -90,6 +108,8 @@ export function createHeadClient(options: HeadClientOptions): HeadClient {
             reject(unreachable(target, err))
           },
         }
+        signal?.addEventListener('abort', onAbort, { once: true })
+        if (withinMs < Infinity) deadlines.set(question)
         const device = deviceOf(target)
         device.waiting.push(question)
         askAll(device, target)

@@ -22,7 +22,7 @@ import {
   type Target,
   unreachable,
 } from './storage-http.ts'
-import { createHeadClient } from './storage-head.ts'
+import { createHeadClient, type HeadOptions } from './storage-head.ts'
 import { createTogether } from './storage-together.ts'
 import { createWatch } from './watch.ts'
 
@@ -83,7 +83,7 @@ export interface StorageClient extends NodeRequests {
     options?: PutOptions,
   ): Promise<PutAnswer>
   /** Size of a stored file in bytes; undefined when the node answers 404. */
-  head(url: string, options?: RequestOptions): Promise<{ size: number } | undefined>
+  head(url: string, options?: HeadOptions): Promise<{ size: number } | undefined>
   /**
    * Opens a replica for reading. `size` is the complete length, also of a part. The body must be
    * read or destroyed; one that ends without an error is complete. Throws not_found.
@@ -217,9 +217,9 @@ export function createStorageClient({
       return putAnswer(answer.headers)
     },
 
-    async head(url, { signal } = {}) {
+    async head(url, options) {
       const target = parse(url)
-      const { statusCode, contentLength } = await heads.ask(target, signal)
+      const { statusCode, contentLength } = await heads.ask(target, options)
       if (statusCode === 404) return undefined
       if (statusCode < 200 || statusCode > 299) throw refusal(target, statusCode)
       return { size: lengthOf(target, contentLength) }

@@ -5,7 +5,7 @@
  */
 import type { Socket } from 'node:net'
 import type { Cancel } from './cancel.ts'
-import type { Deadlines, Waited } from './deadlines.ts'
+import type { Deadlines, Waited } from '../../common/deadlines.ts'
 import {
   ResponseParser,
   type ParserEvents,

@@ -1,7 +1,7 @@
 /** Connections to applications and storage nodes, kept open between requests. */
 import { connect, type Socket } from 'node:net'
 import type { Cancel } from './cancel.ts'
-import { Deadlines } from './deadlines.ts'
+import { Deadlines } from '../../common/deadlines.ts'
 import { Exchange, type Lender } from './exchange.ts'
 import { UpstreamError } from './upstream-error.ts'
 import type { ResponseHead } from '../http/response-parser.ts'

@@ -1,6 +1,6 @@
 /** A body on its way to who takes it: one piece after the other, no faster than they are taken. */
 
-import type { Deadlines, Waited } from './deadlines.ts'
+import type { Deadlines, Waited } from '../../common/deadlines.ts'
 
 /** Who takes a body as it comes. */
 export interface Taker {

@@ -109,6 +109,23 @@ void t.test('one that gets no answer fails alone; other devices do not wait for 
   t.match(after, { status: 'fulfilled', value: { size: 14 } })
 })
 
+void t.test('one that is given up holds up nobody', async t => {
+  const held: Socket[] = []
+  const server = await startServer(t, (path, socket) => {
+    if (path.endsWith('/1')) return ok(path)
+    held.push(socket)
+    return undefined
+  })
+  const storage = client(t, { connectionsPerHost: 1, firstByteMs: 60_000 })
+  await storage.head(`${server.url}/dev1/1`)
+  const waiting = storage.head(`${server.url}/dev1/13`, { withinMs: 50 })
+  const behind = storage.head(`${server.url}/dev1/14`, { withinMs: 60_000 })
+  await t.rejects(waiting, { code: 'storage_unreachable', message: /no answer in time/ })
+  // The late answer is nobody's any more, and the next one is the next one's.
+  held[0]?.write(ok('/dev1/13') + ok('/dev1/14'))
+  t.same(await behind, { size: 14 })
+})
+
 void t.test('an answer may come in pieces, after others that are none', async t => {
   const server = await startServer(t, (_path, socket) => {
     const text =
@@ -122,6 +139,14 @@ void t.test('an answer may come in pieces, after others that are none', async t 
     return undefined
   })
   t.same(await client(t).head(`${server.url}/dev1/3`), { size: 3 })
+})
+
+void t.test('without a length a file is empty on lighttpd, and nothing elsewhere', async t => {
+  const head = (name: string): string => `HTTP/1.1 200 OK\r\nServer: ${name}\r\n\r\n`
+  const lighttpd = await startServer(t, () => head('lighttpd/1.4.69'))
+  t.same(await client(t).head(`${lighttpd.url}/dev1/1`), { size: 0 })
+  const other = await startServer(t, () => head('not-lighttpd'))
+  await t.rejects(client(t).head(`${other.url}/dev1/1`), { code: 'storage_unreachable' })
 })
 
 void t.test('what is no answer to HEAD is an error, and no later request gets it', async t => {

@@ -1,6 +1,6 @@
 import t from 'tap'
-import { Deadlines, type Waited } from '../../../reproxy/upstream/deadlines.ts'
-import { until } from '../peers.ts'
+import { Deadlines, type Waited } from '../../common/deadlines.ts'
+import { until } from '../helpers/until.ts'
 
 interface Probe extends Waited {
   dueAt: number
@@ -23,9 +23,9 @@ t.test('what is late is told once, and not before; what was lifted is not', asyn
   for (const each of [soon, later, lifted, moved]) deadlines.set(each)
   deadlines.lift(lifted)
   moved.dueAt += 60_000
-  await until(() => soon.times === 1)
+  await until('the first is late', () => soon.times === 1)
   t.ok(performance.now() >= soon.dueAt)
-  await until(() => later.times === 1)
+  await until('the second is late', () => later.times === 1)
   t.strictSame([soon.times, lifted.times, moved.times], [1, 0, 0])
   deadlines.lift(moved)
 })
@@ -38,6 +38,6 @@ t.test('whoever is late may be looked after again', async t => {
     if (again.times < 3) deadlines.set(again)
   }
   deadlines.set(again)
-  await until(() => again.times === 3)
+  await until('it was told three times', () => again.times === 3)
   t.pass()
 })
