@@ -9,7 +9,7 @@ import type { Target } from './storage-http.ts'
 
 export interface HeadAnswer {
   readonly statusCode: number
-  /** The Content-Length field. */
+  /** The Content-Length field, or what its absence stands for. */
   readonly contentLength: string | undefined
 }
 
@@ -130,7 +130,9 @@ export class HeadConnection {
       this.#end(new Error('no HTTP answer'))
       return false
     }
-    const contentLength = /\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*\r\n/i.exec(head)?.[1]
+    const told = /\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*\r\n/i.exec(head)?.[1]
+    // lighttpd leaves it out where the file is empty.
+    const contentLength = told ?? (/\r\nserver:[ \t]*lighttpd/i.test(head) ? '0' : undefined)
     question.answer({ statusCode, contentLength })
     const connection = /\r\nconnection:([^\r]*)\r\n/i.exec(head)?.[1] ?? ''
     this.#isKept = minor === '1' ? !/close/i.test(connection) : /keep-alive/i.test(connection)

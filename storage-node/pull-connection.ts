@@ -151,7 +151,7 @@ export class PullConnection {
 
   #onHead(head: string): void {
     const [fetch] = this.#fetches
-    const status = /^HTTP\/1\.1 (\d{3})[ \r]/.exec(head)?.[1]
+    const [, minor, status] = /^HTTP\/1\.([01]) (\d{3})[ \r]/.exec(head) ?? []
     this.#hasAnswered ||= status !== undefined
     const lengths = [...head.matchAll(/\r\ncontent-length:[ \t]*(\d{1,15})[ \t]*(?=\r\n)/gi)]
     if (
@@ -163,7 +163,8 @@ export class PullConnection {
       this.#end(`it answered ${status ?? 'no HTTP'}`)
       return
     }
-    this.#isKept = !/\r\nconnection:[^\r]*close/i.test(head)
+    // Servers of HTTP/1.0 (Perlbal) need not take the next request before they have answered.
+    this.#isKept = minor === '1' && !/\r\nconnection:[^\r]*close/i.test(head)
     this.#socket.setTimeout(gapMs)
     const body = new IncomingBody({
       buffers: this.#options.buffers,

@@ -66,7 +66,7 @@ export const TrackerConfig = Type.Object({
     }),
   ),
   open: Type.Boolean({
-    description: 'hand out plain URLs on the line protocol, as MogileFS does',
+    description: 'all nodes take unsigned requests: use plain URLs, as MogileFS does',
     default: false,
   }),
   logLevel: LogLevel,

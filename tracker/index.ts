@@ -33,7 +33,7 @@ import { Courtesy } from './workers/courtesy.ts'
 import { createDeleteWorker } from './workers/delete.ts'
 import { createExpireWorker } from './workers/expire.ts'
 import { createFsckWorker } from './workers/fsck.ts'
-import { createJobs } from './workers/jobs.ts'
+import { createJobs, queryWorkers } from './workers/jobs.ts'
 import { createMonitor } from './workers/monitor.ts'
 import { createReaper } from './workers/reaper.ts'
 import { createRebalanceWorker } from './workers/rebalance.ts'
@@ -96,12 +96,14 @@ export function createTracker(config: TrackerConfig, plainLog: Logger): Tracker 
     log,
     jobMaster: !config.noJobMaster,
     onQueryWorkers: count => {
-      queries.workers = count
+      // Most of their time queries wait for others: only fewer than usual are a limit that is meant.
+      queries.workers = count < queryWorkers ? count : Infinity
     },
   })
   let hooks: InnerHooks | undefined
 
-  const urls = createReplicaUrls(cluster, [config.secret, ...previous])
+  const secrets = [config.secret, ...previous] as const
+  const urls = createReplicaUrls(cluster, { secrets, open: config.open })
   const base = {
     db,
     cluster,

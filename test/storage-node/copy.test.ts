@@ -80,6 +80,16 @@ void t.test('a small file arrives whole while others have all large buffers', as
   t.ok(pulled.whole?.equals(whole))
 })
 
+void t.test('a source may answer in HTTP/1.0, as Perlbal does', async t => {
+  const head = `HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: ${bytes.length}\r\n\r\n`
+  const { origin } = await startFake(t, head + bytes)
+  const node = await startNode(t, { sources: origin })
+  for (const fid of [7, 8]) {
+    const answer = await copy(node, at(2, fid), { source: `http://${origin}${at(1, fid)}` })
+    t.equal(answer.status, 201)
+  }
+})
+
 void t.test('a source that is not on the list is not even connected to', async t => {
   const fake = await startFake(t, '')
   const node = await startNode(t, { sources: '127.0.0.1:1' })

@@ -16,10 +16,15 @@ export interface UrlOptions {
   readonly whereWritten?: boolean
   /** Address of who will use the URL: without `alternative`, a host's altmask decides on it. */
   readonly reader?: string
+  /** For a client of the HTTP API: signed in any case, so that a web page may use it. */
+  readonly forClient?: boolean
 }
 
 export interface ReplicaUrls {
-  /** The URL of a replica, signed; undefined when the device or its host is not configured. */
+  /**
+   * The URL of a replica, signed; undefined when the device or its host is not configured. Where nodes
+   * are open only those for PUT are, which have a node of ours refuse other bytes.
+   */
   replica(replica: Replica, options: UrlOptions): string | undefined
   /** The URL at which a node is told to copy a replica from `source`, `HOST:PORT` of another. */
   copy(replica: Replica, source: string, options: { readonly seconds: number }): string | undefined
@@ -31,7 +36,7 @@ export interface ReplicaUrls {
   ): string | undefined
   /** The same as `replica` without a signature, as MogileFS writes it. */
   plain(replica: Replica, options: Omit<UrlOptions, 'seconds'>): string | undefined
-  /** The URL of something else below a device (`usage`), signed. */
+  /** The URL of something else below a device (`usage`), signed unless nodes are open. */
   object(host: HostRow, object: { devid: number; name: string }, options: UrlOptions): string
   /** The keys under which a device's node signs, newest first. */
   keysOf(host: HostRow): readonly HostKeys[]
@@ -39,10 +44,20 @@ export interface ReplicaUrls {
   secretOf(name: string): string
 }
 
-/** Creates the signer; `secrets` are the cluster's, newest first. */
+export interface ReplicaUrlsOptions {
+  /** The cluster's, newest first. */
+  readonly secrets: readonly [string, ...string[]]
+  /**
+   * Nodes take unsigned requests. Some of them may be MogileFS's own: Perlbal takes what follows the
+   * `?` for a part of a file's name, and refuses it.
+   */
+  readonly open: boolean
+}
+
+/** Creates the signer. */
 export function createReplicaUrls(
   cluster: ClusterState,
-  secrets: readonly [string, ...string[]],
+  { secrets, open }: ReplicaUrlsOptions,
 ): ReplicaUrls {
   const keys = new Map<string, readonly [HostKeys, ...HostKeys[]]>()
   const keysOf = ({ name }: HostRow): readonly [HostKeys, ...HostKeys[]] => {
@@ -82,9 +97,10 @@ export function createReplicaUrls(
     replica({ devid, fid }, options) {
       const host = hostOf(devid)
       if (!host) return undefined
+      const url = `${origin(host, options)}/dev${devid}/${fidPath(fid)}`
+      if (open && options.method !== 'PUT' && !options.forClient) return url
       const grant = { method: options.method, devid, object: String(fid) }
-      const token = sign(host, grant, options.seconds)
-      return `${origin(host, options)}/dev${devid}/${fidPath(fid)}?${token}`
+      return `${url}?${sign(host, grant, options.seconds)}`
     },
     copy({ devid, fid }, source, { seconds }) {
       const host = hostOf(devid)
@@ -105,8 +121,9 @@ export function createReplicaUrls(
       return host && `${origin(host, options)}/dev${devid}/${fidPath(fid)}`
     },
     object(host, { devid, name }, options) {
-      const token = sign(host, { method: options.method, devid, object: name }, options.seconds)
-      return `${origin(host, options)}/dev${devid}/${name}?${token}`
+      const url = `${origin(host, options)}/dev${devid}/${name}`
+      if (open) return url
+      return `${url}?${sign(host, { method: options.method, devid, object: name }, options.seconds)}`
     },
     keysOf,
     secretOf: name => hostSecret(secrets[0], name),

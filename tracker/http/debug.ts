@@ -40,7 +40,8 @@ function tracesToJson(ctx: Context, fid: number, traces: Traces): FileTraces {
       },
     }),
     urls: devids.flatMap(devid => {
-      const url = ctx.urls.replica({ devid, fid }, { method: 'GET', seconds })
+      const options = { method: 'GET', seconds, forClient: true } as const
+      const url = ctx.urls.replica({ devid, fid }, options)
       return url === undefined ? [] : { devid, url }
     }),
     ...(upload && {

@@ -11,7 +11,7 @@ export function locatedToJson(ctx: Context, file: FileRow): Located {
   const seconds = numberSetting(ctx.cluster.snapshot, 'get_url_seconds')
   const urls = preferReadable(holdersOf(ctx, file)).flatMap(({ devid }) => {
     const replica = { devid, fid: file.fid }
-    return ctx.urls.replica(replica, { method: 'GET', seconds }) ?? []
+    return ctx.urls.replica(replica, { method: 'GET', seconds, forClient: true }) ?? []
   })
   const expiresAt = new Date(Date.now() + seconds * 1000).toISOString()
   return { ...fileToJson(ctx, file), urls, expiresAt }

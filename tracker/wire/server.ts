@@ -172,7 +172,6 @@ function createAnswer({ handle, console, log, queries }: AnswerOptions): Answer 
     { parsed, arrivedAt, begunAt }: { parsed: ParsedLine; arrivedAt: number; begunAt: number },
   ): Promise<string> | string => {
     const { command, args, callid } = parsed
-    queries.begin()
     const end = (reply: string): string => {
       queries.end(line, remoteAddress, arrivedAt, begunAt)
       return reply

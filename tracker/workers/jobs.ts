@@ -33,8 +33,8 @@ const mastered: ReadonlySet<string> = new Set<JobName | OwnName>([
 /** One does it, or nobody. */
 const single: ReadonlySet<string> = new Set<JobName>(['job_master', 'monitor'])
 
-/** Query workers that MogileFS starts with. Here any number above 0 lets all queries through. */
-const queryWorkers = 20
+/** Query workers that MogileFS starts with. */
+export const queryWorkers = 20
 
 export interface JobState {
   readonly name: JobName

@@ -15,7 +15,7 @@ t.test('a node of ours is asked for a directory once, and says that it needs non
   const statuses: number[] = []
   const directories = new Directories({
     cluster: state,
-    urls: createReplicaUrls(state, [cluster.secret]),
+    urls: createReplicaUrls(state, { secrets: [cluster.secret], open: false }),
     storage: {
       async makeDirectory(url, options) {
         const status = await storage.makeDirectory(url, options)

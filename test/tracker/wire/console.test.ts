@@ -1,6 +1,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { setImmediate } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { pino } from 'pino'
 import t from 'tap'
@@ -190,6 +191,27 @@ t.test('the console of a tracker', async t => {
     await tell(talk, '!want 20 queryworker')
   })
 
+  t.test('one query worker works on one query at a time', async t => {
+    const asking = await openTalk(t, cluster.wire)
+    const more = await openTalk(t, cluster.wire)
+    await tell(talk, '!want 1 queryworker')
+    await until('there is one', async () => (await jobOf(talk, 'queryworker')).count === 1)
+    const slept = asking.ask('sleep duration=1')
+    await until('it sleeps', async () =>
+      (await tell(talk, '!stats')).includes('processing_queries 1'),
+    )
+    const other = more.ask('noop callid=1')
+    await until('the next waits', async () =>
+      (await tell(talk, '!queue')).includes('127.0.0.1 noop callid=1'),
+    )
+    const stats = await tell(talk, '!stats')
+    t.ok(stats.includes('pending_queries 1'))
+    t.ok(stats.includes('bored_queryworkers 0'))
+    t.equal(await Promise.race([slept, other]), 'OK ')
+    t.equal(await other, 'OK callid=1')
+    await tell(talk, '!want 20 queryworker')
+  })
+
   t.test('who watches sees what happens', async t => {
     const watcher = await openTalk(t, cluster.wire)
     t.strictSame(await tell(watcher, '!watch'), ['Added you to watcher list.'])
@@ -280,8 +302,15 @@ t.test('what waits is bounded', async t => {
   const held = Array.from({ length: 32 }, () => turn(line))
   await t.rejects(turn('noop'), { code: 'overloaded' })
   t.equal(queries.waiting().length, 32)
-  queries.workers = 1
-  await Promise.all(held)
+  queries.workers = 2
+  let begun = 0
+  for (const turned of held) void turned.then(() => begun++)
+  for (let ended = 0; ended <= 32; ended++) {
+    await setImmediate()
+    t.equal(begun, Math.min(ended + 2, 32), 'two at a time')
+    if (begun > ended) queries.end('', '', 0, 0)
+  }
+  t.equal(queries.processing, 0)
   queries.workers = 0
   const last = turn('noop')
   queries.close()

@@ -1,6 +1,10 @@
 import { createHash } from 'node:crypto'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startCluster } from '../../helpers/cluster.ts'
+import { directory } from '../../helpers/directory.ts'
+import { freePort, perlbal, startPerlbalNode } from '../../helpers/edges.ts'
 import { until } from '../../helpers/until.ts'
 import { closeLine, open, put, write } from './files.ts'
 import { startForeignNode, type ForeignNode } from './foreign.ts'
@@ -13,7 +17,11 @@ async function told(talk: Talk, devid: number, what: string): Promise<string | u
 }
 
 /** Registers it as the host `foreign` with one device. */
-async function register(talk: Talk, { port }: ForeignNode, devid: number): Promise<void> {
+async function register(
+  talk: Talk,
+  { port }: Pick<ForeignNode, 'port'>,
+  devid: number,
+): Promise<void> {
   await talk.ask(`create_host host=foreign${devid}&ip=127.0.0.1&port=${port}&status=alive`)
   await talk.ask(`create_device hostname=foreign${devid}&devid=${devid}`)
 }
@@ -21,7 +29,13 @@ async function register(talk: Talk, { port }: ForeignNode, devid: number): Promi
 const lines = ({ requests }: ForeignNode): string[] => requests.map(({ line }) => line)
 
 t.test('nodes that are not ours', async t => {
-  const cluster = await startCluster(t, { hosts: 1, trackers: 2, open: true, classes: { one: 1 } })
+  const cluster = await startCluster(t, {
+    hosts: 1,
+    trackers: 2,
+    open: true,
+    classes: { one: 1 },
+    settings: { delete_grace_seconds: '0' },
+  })
   const talk = await openTalk(t, cluster.wire)
 
   t.test(
@@ -150,8 +164,51 @@ t.test('nodes that are not ours', async t => {
     await talk.ask('set_server_setting key=skip_mkcol')
   })
 
+  t.test(
+    'one that MogileFS set up is used as it is',
+    { skip: !perlbal && 'no Perlbal' },
+    async t => {
+      const dir = await directory(t)
+      const root = join(dir, 'root')
+      await mkdir(join(root, 'dev28'), { recursive: true })
+      await writeFile(join(root, 'dev28/usage'), 'total: 1000000\nused: 10\n')
+      const port = await freePort()
+      await startPerlbalNode({ dir, port, atEnd: close => t.teardown(close) }, root)
+      await alone(t, talk, { port }, 28)
+      t.equal(await told(talk, 28, 'observed_state'), 'writeable')
+      const stored = async (): Promise<string[]> =>
+        (await readdir(root, { recursive: true })).filter(name => name.endsWith('.fid'))
+      const copied = (key: string): Promise<boolean> =>
+        until(`${key} has two copies`, async () =>
+          (await talk.ask(`file_info domain=test&key=${key}`)).endsWith('&devcount=2'),
+        )
+
+      await put(talk, 'to ours', 'hello', { class: 'one' })
+      await talk.ask('set_state host=node1&device=1&state=alive')
+      await talk.ask('updateclass domain=test&key=to+ours&class=default')
+      await copied('to+ours')
+
+      await talk.ask('set_state host=foreign28&device=28&state=readonly')
+      const { fid } = await put(talk, 'from ours', 'hello', { class: 'one' })
+      await talk.ask('set_state host=foreign28&device=28&state=alive')
+      await talk.ask('updateclass domain=test&key=from+ours&class=default')
+      await copied('from+ours')
+      const copy = (await stored()).find(name => name.endsWith(`${fid}.fid`)) ?? ''
+      t.equal(await readFile(join(root, copy), 'utf8'), 'hello')
+      t.match(await talk.ask('get_paths domain=test&key=from+ours'), /^OK paths=2&/)
+
+      for (const key of ['to+ours', 'from+ours']) await talk.ask(`delete domain=test&key=${key}`)
+      await until('its bytes are gone', async () => (await stored()).length === 0)
+    },
+  )
+
   /** Makes it the only node that takes files, until `t` ends. */
-  async function alone(t: Test, talk: Talk, node: ForeignNode, devid: number): Promise<void> {
+  async function alone(
+    t: Test,
+    talk: Talk,
+    node: Pick<ForeignNode, 'port'>,
+    devid: number,
+  ): Promise<void> {
     await register(talk, node, devid)
     await talk.ask('set_state host=node1&device=1&state=readonly')
     t.teardown(async () => {

@@ -23,8 +23,7 @@ export async function startForeignNode(t: Test): Promise<ForeignNode> {
   const files = new Map<string, Buffer>()
   const directories = new Set<string>()
   const server = createServer((request, response) => {
-    const { method = '', url = '' } = request
-    const path = url.split('?', 1)[0] ?? ''
+    const { method = '', url: path = '' } = request
     const end = (status: number, body?: Buffer | string): void => {
       response.writeHead(status, { 'content-length': Buffer.byteLength(body ?? '') })
       response.end(method === 'HEAD' ? undefined : body)
@@ -32,6 +31,8 @@ export async function startForeignNode(t: Test): Promise<ForeignNode> {
     const answer = (sent: Buffer): void => {
       const md5 = request.headers['content-md5']
       node.requests.push({ line: `${method} ${path}`, md5: md5?.toString(), body: sent.toString() })
+      // As Perlbal does it.
+      if (path.includes('?')) return end(400)
       if (method === node.silentTo) return
       const parent = path.slice(0, path.lastIndexOf('/') + 1)
       switch (method) {

@@ -1,7 +1,7 @@
 /**
  * The queries of all clients, as the console shows them: counted, the last ones kept, and held back
- * while nobody is to work on them. Every query passes here, so nothing is allocated for it: the last
- * ones lie in a ring of slots that are written over.
+ * while those who are to work on them are busy. Every query passes here, so nothing is allocated for
+ * it: the last ones lie in a ring of slots that are written over.
  */
 import { CodedError } from '../../../common/errors.ts'
 
@@ -29,6 +29,7 @@ interface WaitingQuery {
 }
 
 interface Held extends WaitingQuery {
+  readonly bytes: number
   readonly go: () => void
   readonly fail: (err: Error) => void
 }
@@ -52,37 +53,40 @@ export class Queries {
   #finished = 0
   #heldBytes = 0
 
-  /** How many work on queries: with none, queries wait; any number lets all through. */
+  /** How many queries are worked on at a time: with none, all wait. */
   get workers(): number {
     return this.#workers
   }
 
   set workers(count: number) {
     this.#workers = count
-    if (count === 0) return
-    const waiting = [...this.#held]
-    this.#held.clear()
-    this.#heldBytes = 0
-    for (const { go } of waiting) go()
+    this.#admit()
   }
 
-  /** Undefined when a query may begin; else what it waits for, which rejects with shutting_down or overloaded. */
+  get #isBusy(): boolean {
+    return this.processing >= this.#workers
+  }
+
+  /**
+   * Undefined when a query is begun with this; else what it waits for, which rejects with
+   * shutting_down or overloaded, and after which it is begun. `end` is then called for it.
+   */
   turn(line: string, address: string): Promise<void> | undefined {
     this.total++
-    if (this.#workers > 0) return undefined
+    if (!this.#isBusy) {
+      this.processing++
+      return undefined
+    }
     if (this.#closed) return Promise.reject(shuttingDown())
-    if (this.#heldBytes + line.length > maxHeldBytes) {
+    const bytes = line.length
+    if (this.#heldBytes + bytes > maxHeldBytes) {
       return Promise.reject(new CodedError('overloaded', 'too many queries wait'))
     }
-    this.#heldBytes += line.length
+    this.#heldBytes += bytes
     this.waited++
     return new Promise((go, fail) => {
-      this.#held.add({ address, line: keep(line), go, fail })
+      this.#held.add({ address, line: keep(line), bytes, go, fail })
     })
-  }
-
-  begin(): void {
-    this.processing++
   }
 
   /** Notes that a query is answered; the times of its beginning are those of `performance.now()`. */
@@ -94,6 +98,7 @@ export class Queries {
     slot.line = keep(line)
     slot.elapsedMs = now - arrivedAt
     slot.workMs = now - begunAt
+    if (this.#held.size > 0) this.#admit()
   }
 
   /** The last finished ones, oldest first. */
@@ -113,6 +118,17 @@ export class Queries {
     this.#closed = true
     for (const { fail } of this.#held) fail(shuttingDown())
     this.#held.clear()
+  }
+
+  /** Begins those that wait, oldest first, as far as somebody is there for them. */
+  #admit(): void {
+    for (const held of this.#held) {
+      if (this.#isBusy) return
+      this.#held.delete(held)
+      this.#heldBytes -= held.bytes
+      this.processing++
+      held.go()
+    }
   }
 }
 
