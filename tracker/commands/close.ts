@@ -12,7 +12,6 @@ import { numberSetting } from '../cluster/snapshot.ts'
 import type { Device } from '../policy/device.ts'
 import { spreadOverHosts } from '../policy/placement.ts'
 import type { Caller } from '../store/audit.ts'
-import { claimFid } from '../store/fids.ts'
 import { fileKey } from '../store/files.ts'
 import { abandonUpload, type OpenUpload } from '../store/uploads.ts'
 import { getClassOf, getDomain, getFileClass } from './lookup.ts'
@@ -50,7 +49,7 @@ export async function createOpen(
   if (devices.length === 0) throw new CodedError('no_devices', 'no device takes new files now')
   if (args.key.length > maxWireKey) throw new CodedError('db', 'the key is too long')
   const fid = args.fid === 0 ? await ctx.fids.next() : args.fid
-  if (args.fid !== 0 && !(Number.isSafeInteger(fid) && fid > 0 && (await claimFid(ctx.db, fid)))) {
+  if (args.fid !== 0 && !(isFid(fid) && (await ctx.fids.claim(fid)))) {
     throw new CodedError('fid_in_use', 'that fid is or was in use')
   }
   const expiresAt = await ctx.names.insertUpload({
@@ -69,6 +68,8 @@ export async function createOpen(
   expectUploads(ctx, devices.slice(0, 1), args.size)
   return { fid, devices }
 }
+
+const isFid = (fid: number): boolean => Number.isSafeInteger(fid) && fid > 0
 
 /** A digest that the client named. `digest` is the raw bytes. */
 export interface Checksum {
@@ -99,8 +100,8 @@ export interface CreateCloseArgs {
   /** As create_open gave it out; a signature behind it does not matter. */
   readonly path: string
   readonly alternative: boolean
-  /** Bytes that were sent; 0: not told. */
-  readonly size: number
+  /** Bytes that were sent; undefined: not told. */
+  readonly size: number | undefined
   readonly checksum: Checksum | undefined
   readonly verifyChecksum: boolean
 }
@@ -117,10 +118,12 @@ export async function createClose(
 ): Promise<void> {
   const domain = await getDomain(ctx, args.domain)
   const { fid, devid } = args
-  const path = ctx.urls.plain(
-    { devid, fid },
-    { method: 'PUT', alternative: args.alternative, reader: caller.address },
-  )
+  const path = isFid(fid)
+    ? ctx.urls.plain(
+        { devid, fid },
+        { method: 'PUT', alternative: args.alternative, reader: caller.address },
+      )
+    : undefined
   const [given] = ctx.open ? [args.path] : args.path.split('?', 1)
   if (path === undefined || given !== path) {
     throw new CodedError('bogus_args', 'the path is not the one that was given out')
@@ -191,19 +194,20 @@ function readUrl(ctx: Context, { devid, fid }: { devid: number; fid: number }): 
 
 async function verifySize(ctx: Context, args: CreateCloseArgs): Promise<number> {
   let problem = { type: 'missing', error: '404' }
-  const signal = AbortSignal.timeout(lengthMs)
-  const found = await ctx.storage.head(readUrl(ctx, args), { signal }).catch((err: unknown) => {
-    problem = { type: 'cantreach', error: err instanceof Error ? err.message : String(err) }
-    return undefined
-  })
+  const found = await ctx.storage
+    .head(readUrl(ctx, args), { withinMs: lengthMs })
+    .catch((err: unknown) => {
+      problem = { type: 'cantreach', error: err instanceof Error ? err.message : String(err) }
+      return undefined
+    })
   const path = args.path.split('?', 1)[0]
   if (!found) {
     throw new CodedError(
       'size_verify_error',
-      `Expected: ${args.size || -1}; actual: 0 (${problem.type}); path: ${path}; error: ${problem.error}`,
+      `Expected: ${args.size ?? -1}; actual: 0 (${problem.type}); path: ${path}; error: ${problem.error}`,
     )
   }
-  if (args.size !== 0 && args.size !== found.size) {
+  if (args.size !== undefined && args.size !== found.size) {
     throw new CodedError(
       'size_mismatch',
       `Expected: ${args.size}; actual: ${found.size}; path: ${path}`,

@@ -23,9 +23,15 @@ export function listSettings({
   )
 }
 
+/** Version of MogileFS's tables that the views in the database stand for; there it is a setting, too. */
+const schemaVersion = '17'
+
 /** Any setting, also one that is not listed. */
-export function findSetting({ cluster }: Pick<Context, 'cluster'>, name: string) {
-  return cluster.snapshot.settings.get(name)
+export function findSetting(
+  { cluster }: Pick<Context, 'cluster'>,
+  name: string,
+): string | undefined {
+  return name === 'schema_version' ? schemaVersion : cluster.snapshot.settings.get(name)
 }
 
 /**
@@ -120,12 +126,6 @@ const rules: Readonly<Record<string, Rule>> = {
   memcache_ttl: digits,
   internal_queue_limit: digits,
   network_zones: any,
-  queue_rate_for_fsck: any,
-  queue_size_for_fsck: any,
-  queue_rate_for_rebal: any,
-  queue_size_for_rebal: any,
-  queue_rate_for_reaper: any,
-  queue_size_for_reaper: any,
   fsck_checksum: checksum,
 }
 
@@ -134,6 +134,7 @@ function ruleOf(name: string): Rule {
   if (Object.hasOwn(rules, name)) return rules[name]!
   if (name.length <= maxName) {
     if (/^slave_[\w.-]+$/.test(name)) return anyButEmpty
+    if (/^queue_[\w.-]+$/.test(name)) return any
     if (/^zone_[\w.-]+$/.test(name)) return netmasks
   }
   throw new CodedError('not_writable', `there is no setting ${JSON.stringify(name)}`)

@@ -10,6 +10,11 @@ const blockSize = 1000
 export interface FidAllocator {
   /** A number that was never used. */
   next(): Promise<number>
+  /**
+   * Claims a number that a client chose; false when it is, or may have been, in use, also by another
+   * tracker: all numbers of its block belong to it.
+   */
+  claim(fid: number): Promise<boolean>
 }
 
 /** Creates an allocator; it takes its first block when first asked. */
@@ -31,6 +36,13 @@ export function createFidAllocator(db: Db): FidAllocator {
         await taking
       }
     },
+    async claim(fid) {
+      await taking?.catch(() => {})
+      const at = free.indexOf(fid)
+      if (at === -1) return claimFid(db, fid)
+      free.splice(at, 1)
+      return true
+    },
   }
 }
 
@@ -51,11 +63,10 @@ async function takeBlock(db: Db): Promise<number[]> {
 }
 
 /**
- * Claims a number that a client chose; false when it is, or may have been, in use. Only numbers
- * beyond the counter can be claimed: those below belong to some tracker's block. The shared lock
+ * Claims a number beyond the counter: those below belong to some tracker's block. The shared lock
  * makes a block that is being taken see the claim, or the claim see the block.
  */
-export async function claimFid(db: Db, fid: number): Promise<boolean> {
+async function claimFid(db: Db, fid: number): Promise<boolean> {
   const { rowCount } = await db.query({
     name: 'fids.claim',
     text: `

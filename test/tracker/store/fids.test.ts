@@ -1,5 +1,5 @@
 import t from 'tap'
-import { claimFid, createFidAllocator, type FidAllocator } from '../../../tracker/store/fids.ts'
+import { createFidAllocator, type FidAllocator } from '../../../tracker/store/fids.ts'
 import { testDatabase } from '../../helpers/postgres.ts'
 import { openSql } from '../database.ts'
 import { openPool } from './store.ts'
@@ -14,7 +14,7 @@ t.test('no number is given out twice, however many ask', async t => {
   }
   const claim = async (): Promise<void> => {
     for (let fid = 0; fid < 8000; fid += 37) {
-      if (await claimFid(pools[0]!, fid)) given.push(fid)
+      if (await allocators[0]!.claim(fid)) given.push(fid)
     }
   }
   await Promise.all([...allocators, ...allocators].map(take).concat(claim()))
@@ -25,17 +25,21 @@ t.test('no number is given out twice, however many ask', async t => {
 t.test('a number is claimed once, and only from what no tracker has taken', async t => {
   const { url } = await testDatabase(t)
   const db = openPool(t, url)
-  const claims = await Promise.all(Array.from({ length: 4 }, () => claimFid(db, 1500)))
-  t.strictSame(claims.filter(Boolean), [true])
-  t.equal(await claimFid(db, 1500), false)
-
   const allocator = createFidAllocator(db)
-  t.equal(await allocator.next(), 1)
-  t.equal(await claimFid(db, 1000), false, 'the block belongs to the allocator')
-  t.equal(await claimFid(db, 2147483632), true)
+  const other = createFidAllocator(db)
+  const claims = await Promise.all([allocator, other, allocator].map(one => one.claim(1500)))
+  t.strictSame(claims.filter(Boolean), [true])
+  t.equal(await other.claim(1500), false)
 
-  const rest = await Promise.all(Array.from({ length: 1999 }, () => allocator.next()))
-  t.notOk(rest.includes(1500), 'the allocator leaves a claimed number out')
+  t.equal(await allocator.next(), 1)
+  t.equal(await other.claim(700), false, 'the block belongs to the other allocator')
+  t.equal(await allocator.claim(700), true, 'which has not given it out yet')
+  t.equal(await allocator.claim(700), false)
+  t.equal(await allocator.claim(1), false)
+  t.equal(await other.claim(2147483632), true)
+
+  const rest = await Promise.all(Array.from({ length: 1998 }, () => allocator.next()))
+  t.notOk(rest.includes(700) || rest.includes(1500), 'it leaves claimed numbers out')
   t.equal(rest.at(-1), 2001)
 })
 

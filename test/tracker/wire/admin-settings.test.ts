@@ -11,6 +11,7 @@ t.test('settings', async t => {
   t.test('without any there are no pairs', async t => {
     t.equal(await talk.ask('server_settings'), 'OK ')
     t.equal(await talk.ask('server_setting key=memcache_ttl'), 'OK key=memcache_ttl&value=')
+    t.equal(await talk.ask('server_setting key=schema_version'), 'OK key=schema_version&value=17')
   })
 
   t.test('each writable setting keeps its values by its rule', async t => {
@@ -31,6 +32,7 @@ t.test('settings', async t => {
       ['zone_one', '10.0.0.0/8, 127.0.0.0:255.0.0.0', '10.0.0.0/8, 127.0.0.0:255.0.0.0'],
       ['queue_rate_for_fsck', '200', '200'],
       ['queue_size_for_reaper', '20', '20'],
+      ['queue_of_old', 'any', 'any'],
       ['fsck_checksum', 'off', 'off'],
       ['fsck_checksum', 'MD5', 'MD5'],
       ['fsck_checksum', 'class', ''],

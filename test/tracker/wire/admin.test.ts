@@ -56,6 +56,10 @@ t.test('domains and classes', async t => {
         'update_class domain=test&class=kept&mindevcount=5&replpolicy=MultipleDevices()',
         { replpolicy: 'MultipleDevices()' },
       ],
+      [
+        'update_class domain=test&class=kept&mindevcount=5&replpolicy=Union(%0AMultipleHosts(2),%09)',
+        { replpolicy: 'Union( MultipleHosts(2), )' },
+      ],
       ['update_class domain=test&class=kept&mindevcount=5&hashtype=SHA-1', { hashtype: 'SHA-1' }],
       ['update_class domain=test&class=kept&mindevcount=5&hashtype=NONE', { hashtype: 'NONE' }],
     ]

@@ -62,6 +62,8 @@ t.test('the commands', async t => {
       ['rename domain=test&from_key=nope&to_key=too', 'unknown_key'],
       ['rename domain=test&from_key=there&to_key=too', 'key_exists'],
       ['rename domain=test&from_key=there&to_key=there', 'OK '],
+      [`rename domain=test&from_key=&to_key=${long}`, 'no_key'],
+      [`rename domain=test&from_key=nope&to_key=${long}`, 'unknown_key'],
       [`rename domain=test&from_key=there&to_key=${long}`, 'db'],
       [lineOf('file_info', { domain: "'; drop table file;--", key: 'there' }), 'unreg_domain'],
       [lineOf('file_info', { domain: 'test', key: "'; drop table file;--" }), 'unknown_key'],
@@ -193,6 +195,17 @@ t.test('the commands', async t => {
     await until('its bytes are gone', async () => (await countOf(fid)) === 0)
   })
 
+  t.test('a client may choose a fid that is soon to come, and nobody else gets it', async t => {
+    const { fid: last } = await open(talk, 'automatic')
+    const fid = last + 3
+    const { fid: chosen } = await open(talk, 'chosen', { fid: `${fid}.9` })
+    t.equal(chosen, fid, 'the integer part counts')
+    t.equal(await talk.code(`create_open domain=test&fid=${fid}`), 'fid_in_use')
+    const others: number[] = []
+    for (let i = 0; i < 4; i++) others.push((await open(talk, 'automatic')).fid)
+    t.notOk(others.includes(fid))
+  })
+
   t.test('a client may choose a fid, once', async t => {
     const { fid } = await put(talk, 'chosen', 'hello', { class: 'single', fid: '2147483632' })
     t.equal(fid, 2147483632)
@@ -248,7 +261,9 @@ t.test('the commands', async t => {
       await talk.ask(`get_hosts hostid=${hostid}`),
       new RegExp(`^OK hosts=1&host1_hostid=${hostid}&`),
     )
-    t.equal(await talk.ask('get_hosts hostid=4711'), 'OK hosts=0')
+    t.match(await talk.ask('get_hosts hostid='), /^OK hosts=2&/, 'an empty number is none')
+    for (const none of ['4711', '0', 'x'])
+      t.equal(await talk.ask(`get_hosts hostid=${none}`), 'OK hosts=0')
 
     const devices = pairsOf(await talk.ask('get_devices'))
     t.equal(devices.get('devices'), '4')
@@ -276,6 +291,7 @@ t.test('the commands', async t => {
     t.ok(Number(devices.get('dev4_mb_total')) > 0)
     const one = pairsOf(await talk.ask('get_devices devid=3'))
     t.strictSame([one.get('devices'), one.get('dev1_devid')], ['1', '3'])
-    t.equal(await talk.ask('get_devices devid=4711'), 'OK devices=0')
+    for (const none of ['4711', '0', 'x'])
+      t.equal(await talk.ask(`get_devices devid=${none}`), 'OK devices=0')
   })
 })

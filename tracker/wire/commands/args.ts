@@ -31,9 +31,8 @@ export class Args {
     return this.flag(name) ? this.kept(name, max) : ''
   }
 
-  /** The same where `0` is a value as any other. */
-  kept(name: string, max: number): string {
-    const text = this.text(name)
+  /** The same where `0` is a value as any other; `text` is what is to be kept of it. */
+  kept(name: string, max: number, text = this.text(name)): string {
     // eslint-disable-next-line no-control-regex -- these are what a name must not hold
     if (text.length > max || /[\0-\x1f\x7f\ufffd]/.test(text)) {
       throw new CodedError('failure', `${name} is at most ${max} characters without controls`)

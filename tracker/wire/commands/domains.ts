@@ -21,10 +21,12 @@ const putClass = async (
   put: typeof createClass,
   { ctx, args, caller }: { ctx: Context; args: Args; caller: Caller },
 ): Promise<Pair[]> => {
+  // Policies are written over several lines, too.
+  const policy = args.text('replpolicy').replaceAll(/\s/g, ' ')
   const change = {
     mindevcount: args.number('mindevcount'),
     // A policy cannot be taken back, only replaced.
-    ...(args.text('replpolicy') === '' ? {} : { replpolicy: args.kept('replpolicy', maxPolicy) }),
+    ...(policy === '' ? {} : { replpolicy: args.kept('replpolicy', maxPolicy, policy) }),
     ...(args.text('hashtype') === '' ? {} : { hashtype: args.text('hashtype') }),
   }
   const domain = args.name('domain', maxDomain)

@@ -99,9 +99,7 @@ export const fileCommands: Handlers = {
 
   async create_close(ctx, args, caller) {
     const domain = await domainOf(ctx, args)
-    const fid = args.number('fid')
-    if (!(fid > 0 && Number.isSafeInteger(fid))) throw new CodedError('no_fid', 'no fid given')
-    for (const name of ['devid', 'path'] as const) {
+    for (const name of ['fid', 'devid', 'path'] as const) {
       if (!args.flag(name)) throw new CodedError(`no_${name}`, `no ${name} given`)
     }
     const checksum = args.flag('checksum') ? args.text('checksum') : ''
@@ -110,11 +108,11 @@ export const fileCommands: Handlers = {
       {
         domain,
         key: args.bytes('key'),
-        fid,
+        fid: args.number('fid'),
         devid: args.number('devid'),
         path: args.text('path'),
         alternative: args.text('zone') === 'alt',
-        size: args.number('size'),
+        size: args.flag('size') ? args.integer('size') : undefined,
         checksum: checksum === '' ? undefined : parseChecksum(checksum),
         verifyChecksum: args.flag('checksumverify'),
       },
@@ -179,9 +177,13 @@ export const fileCommands: Handlers = {
   async rename(ctx, args) {
     const domain = await domainOf(ctx, args)
     const to = args.bytes('to_key')
-    // As the original's database does it.
-    if (to.length > maxWireKey) throw new CodedError('db', 'the key is too long')
-    await renameFile(ctx, { domain, from: args.bytes('from_key'), to })
+    const from = args.bytes('from_key')
+    if (to.length > maxWireKey) {
+      // As the original's database does it, once it is asked.
+      await findContent(ctx, { domain, key: from })
+      throw new CodedError('db', 'the key is too long')
+    }
+    await renameFile(ctx, { domain, from, to })
     return []
   },
 

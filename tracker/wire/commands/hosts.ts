@@ -31,6 +31,10 @@ const hostArgs = (args: Args): HostArgs => ({
 const megabytes = (bytes: number | null): number | '' =>
   bytes === null ? '' : Math.trunc(bytes / 1024 / 1024)
 
+/** Without a number all are asked for, with one that alone; what is no number is nobody's. */
+const isWanted = (args: Args, name: 'hostid' | 'devid', id: number): boolean =>
+  args.text(name) === '' || args.number(name) === id
+
 const hostPairs = ({ id, name }: HostRow): Pair[] => [
   ['hostid', id],
   ['hostname', utf8ToWire(name)],
@@ -50,8 +54,7 @@ const updateHost: Handler = async (ctx, args, caller) =>
 
 export const hostCommands: Handlers = {
   get_hosts(ctx, args) {
-    const wanted = args.number('hostid')
-    const hosts = listHosts(ctx).filter(({ id }) => wanted === 0 || id === wanted)
+    const hosts = listHosts(ctx).filter(({ id }) => isWanted(args, 'hostid', id))
     return [
       ['hosts', hosts.length],
       ...hosts.flatMap((host, i): Pair[] => [
@@ -68,8 +71,7 @@ export const hostCommands: Handlers = {
   },
 
   get_devices(ctx, args) {
-    const wanted = args.number('devid')
-    const devices = ctx.cluster.devices().filter(({ devid }) => wanted === 0 || devid === wanted)
+    const devices = ctx.cluster.devices().filter(({ devid }) => isWanted(args, 'devid', devid))
     return [
       ['devices', devices.length],
       ...devices.flatMap((device, i): Pair[] => {
