@@ -38,21 +38,32 @@ export interface Situation {
 
 /** Judges a file under a policy. */
 export function judge(policy: PolicySpec, situation: Situation): Verdict {
-  const { devices, devids } = situation
-  const holding = new Set(devids)
-  const copies = devices.filter(device => holding.has(device.devid) && holdsFiles(device))
-  let candidates: Device[] | undefined
-  const state: PolicyState = {
-    min: situation.mindevcount,
-    copies,
-    devices,
-    // Most files are as they should be, and need none.
-    get candidates() {
-      candidates ??= findCandidates(situation, copies, holding)
-      return candidates
-    },
+  return judgeState(policy, new State(situation), situation.custom)
+}
+
+/** A class, since an object that is made with a getter each time costs more than all else here. */
+class State implements PolicyState {
+  readonly min: number
+  readonly devices: readonly Device[]
+  readonly copies: readonly Device[]
+  readonly #situation: Situation
+  readonly #holding: ReadonlySet<number>
+  #candidates: Device[] | undefined
+
+  constructor(situation: Situation) {
+    const holding = new Set(situation.devids)
+    this.min = situation.mindevcount
+    this.devices = situation.devices
+    this.copies = situation.devices.filter(one => holding.has(one.devid) && holdsFiles(one))
+    this.#situation = situation
+    this.#holding = holding
   }
-  return judgeState(policy, state, situation.custom)
+
+  /** Most files are as they should be, and need none. */
+  get candidates(): Device[] {
+    this.#candidates ??= findCandidates(this.#situation, this.copies, this.#holding)
+    return this.#candidates
+  }
 }
 
 /** Devices that could take one more, best first: where no copy is in the same zone before the others. */
@@ -197,7 +208,8 @@ function customPolicy(
   const stuck = (why: string): Verdict => ({ kind: 'stuck', why: `policy ${name}: ${why}` })
   if (!policy) return stuck('no plugin of this tracker has it')
   try {
-    const verdict = policy({ ...state, args })
+    const { min, copies, candidates, devices } = state
+    const verdict = policy({ min, copies, candidates, devices, args })
     switch (verdict.kind) {
       case 'satisfied':
       case 'excess':

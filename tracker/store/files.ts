@@ -91,7 +91,8 @@ async function find<Row>(
     values: keyColumns(keys),
   })
   const found: (Row | undefined)[] = Array.from({ length: keys.length })
-  for (const { at, ...row } of rows) found[at - 1] = row as Row
+  // With `at` in it: to copy a row without it costs more than to read it.
+  for (const row of rows) found[row.at - 1] = row
   return found
 }
 

@@ -96,8 +96,10 @@ export function createNames(db: Db, lazyDb: Db): Names {
     async insertUpload(upload) {
       const expiresAt = await insertUpload(upload)
       if (expiresAt && upload.remembered) {
+        const { fid, slot, domainId, classId, key } = upload
         const devids = [...upload.devids]
-        remembered.set(upload.fid, { ...upload, devids, expiresAt, expired: false })
+        const open = { fid, slot, domainId, classId, key, devids, expiresAt, expired: false }
+        remembered.set(fid, open)
         if (remembered.size >= rememberedUploads) {
           earlier = remembered
           remembered = new Map()

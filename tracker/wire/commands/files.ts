@@ -28,13 +28,17 @@ export const paths = (
     method,
   }: { devids: number[]; fid: number; args: Args; caller: Caller; method: 'GET' | 'PUT' },
 ): { devid: number; path: Pair[1] }[] => {
-  const whose = { alternative: args.text('zone') === 'alt', reader: caller.address }
   const life = method === 'PUT' ? 'upload_seconds' : 'get_url_seconds'
-  const seconds = numberSetting(ctx.cluster.snapshot, life)
+  const options = {
+    method,
+    alternative: args.text('zone') === 'alt',
+    reader: caller.address,
+    seconds: numberSetting(ctx.cluster.snapshot, life),
+  }
   return devids.flatMap(devid => {
     const url = ctx.open
-      ? ctx.urls.plain({ devid, fid }, { method, ...whose })
-      : ctx.urls.replica({ devid, fid }, { method, ...whose, seconds })
+      ? ctx.urls.plain({ devid, fid }, options)
+      : ctx.urls.replica({ devid, fid }, options)
     return url === undefined ? [] : { devid, path: rawPath(url) }
   })
 }
