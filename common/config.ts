@@ -52,7 +52,8 @@ export function loadConfig<T extends Type.TObject>(schema: T, input: ConfigInput
     const at = problem.instancePath.slice(1).split('/')[0] ?? ''
     const missing = (problem.params as { requiredProperties?: string[] }).requiredProperties?.[0]
     const name = missing ?? at
-    throw new ConfigError(`--${kebab(name)}: ${missing ? 'is required' : problem.message}`)
+    const flag = flagOf(name, schema.properties[name] as PropertySchema)
+    throw new ConfigError(`--${flag}: ${missing ? 'is required' : problem.message}`)
   }
   return value as Type.Static<T>
 }

@@ -175,14 +175,20 @@ async function change(
   const what = fatal ? `give up all copies on dev${devid}` : `change dev${devid}`
   if (fatal && !options.dryRun && !(await mayDestroy(what, options, session))) return
   if (host !== undefined || options.dryRun) {
-    const found = (await api.listDevices({ signal })).find(device => device.devid === devid)
-    if (!found) throw new CodedError('no_device', `no device ${devid}`)
+    const found = await getDevice(devid, session)
     if (host !== undefined && found.host !== host) {
       throw new CommandFailure(`dev${devid} is in ${found.host}, not in ${host}`)
     }
   }
   if (options.dryRun && !(await mayDestroy(what, options, session))) return
   await show(await api.changeDevice(devid, wanted, { signal }), session)
+}
+
+/** One of them. Throws no_device. */
+export async function getDevice(devid: number, { api, signal }: Session): Promise<DeviceInfo> {
+  const device = (await api.listDevices({ signal })).find(one => one.devid === devid)
+  if (!device) throw new CodedError('no_device', `no device ${devid}`)
+  return device
 }
 
 async function show(device: DeviceInfo, { out, json }: Session): Promise<void> {

@@ -9,6 +9,8 @@ export interface ClusterFacts {
   readonly status: ClusterStatus
   readonly domains: readonly DomainInfo[]
   readonly fsck: FsckStatus
+  /** Files of which no good copy is known; `manyDamaged` stands for more. */
+  readonly damaged: number
   /** Bytes that stay free on every device. */
   readonly reserve: number
 }
@@ -19,6 +21,9 @@ const fullShare = 0.9
 /** Jobs that are due at once at which the trackers seem not to keep up. */
 const manyDue = 10_000
 
+/** Damaged files that are counted at most. */
+export const manyDamaged = 1_000
+
 /** Judges all of it. */
 export function checkCluster(facts: ClusterFacts): Finding[] {
   return [
@@ -27,6 +32,8 @@ export function checkCluster(facts: ClusterFacts): Finding[] {
     ...checkRules(facts),
     ...checkQueues(facts),
     ...checkFsck(facts.fsck),
+    ...checkDamage(facts.damaged),
+    ...checkStandbys(facts.status),
   ]
 }
 
@@ -173,4 +180,23 @@ function checkFsck({ events, startedAt }: FsckStatus): Finding[] {
     return [warning('fsck', 'never ran', 'omg fsck start checks every file and mends it')]
   }
   return [ok('fsck', 'found nothing that was lost or wrong')]
+}
+
+function checkDamage(damaged: number): Finding[] {
+  if (damaged === 0) return []
+  const files = `${damaged < manyDamaged ? '' : 'at least '}${plural(damaged, 'file')}`
+  const advice = 'omg scrub damage names them; put them again, or bring a lost device back'
+  return [problem('damage', `no good copy is known of ${files}`, advice)]
+}
+
+function checkStandbys({ standbys: { count, asynchronous } }: ClusterStatus): Finding[] {
+  if (asynchronous === 0) return []
+  const standbys = count === 1 ? 'its standby is' : `${asynchronous} of its ${count} standbys are`
+  return [
+    warning(
+      'database',
+      `${standbys} not synchronous: a failover may lose the last files that were acknowledged`,
+      'name it in synchronous_standby_names of Postgres (synchronous_mode of Patroni)',
+    ),
+  ]
 }

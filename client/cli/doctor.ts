@@ -1,7 +1,7 @@
 /** `omg doctor`: everything looked at that tends to be wrong, each finding with what to do. */
 import type { Command } from 'commander'
 import type { Cli } from './command.ts'
-import { checkCluster } from './doctor-cluster.ts'
+import { checkCluster, manyDamaged } from './doctor-cluster.ts'
 import { checkNodes } from './doctor-nodes.ts'
 import { probe } from './doctor-probe.ts'
 import { checkSite } from './doctor-site.ts'
@@ -51,17 +51,24 @@ async function examine(options: Options, session: Session): Promise<Finding[]> {
   const findings = [...(await checkTokenFile(options.tokenFile)), ...trackers.findings]
   // Without a tracker that answers there is nothing more to ask.
   if (trackers.answered) {
-    const [status, domains, fsck, settings] = await Promise.all([
+    const [status, domains, fsck, settings, damage] = await Promise.all([
       api.status({ signal }),
       api.listDomains({ signal }),
       api.fsckStatus({ signal }),
       api.listSettings({ signal }),
+      api.listDamage({ limit: manyDamaged }, { signal }),
     ])
     const trackerClock = trackers.clockSeconds ?? 0
     const { hosts, devices } = status
     findings.push(
       ...(await checkNodes(hosts, { devices, trackerClock, signal })),
-      ...checkCluster({ status, domains, fsck, reserve: reserveOf(settings) }),
+      ...checkCluster({
+        status,
+        domains,
+        fsck,
+        damaged: damage.length,
+        reserve: reserveOf(settings),
+      }),
       ...(options.write === undefined ? [] : await probe(options.write, session)),
     )
   }

@@ -4,9 +4,11 @@ import type { Command } from 'commander'
 import type { DrainList } from '../../common/protocol/upkeep.ts'
 import type { Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
+import { getDevice } from './device.ts'
+import { getHost } from './host.ts'
 import type { Output } from './output.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, printable } from './text.ts'
+import { formatBytes, plural, printable } from './text.ts'
 
 interface Options extends DestructiveOptions {
   readonly wait?: boolean
@@ -45,11 +47,12 @@ export function addDrain(program: Command, cli: Cli): void {
   start.action((what: string, options: Options) =>
     cli.run(start, options, async session => {
       const { api, signal, out, json } = session
+      const devid = devidOf(what)
       if (options.dryRun) {
+        await (devid === undefined ? getHost(what, session) : getDevice(devid, session))
         await mayDestroy(`move all files off ${printable(what)}`, options, session)
         return
       }
-      const devid = devidOf(what)
       if (devid === undefined) await api.drainHost(what, { signal })
       else await api.drainDevice(devid, { signal })
       const mine = (drains: DrainList): DrainList =>
@@ -58,7 +61,7 @@ export function addDrain(program: Command, cli: Cli): void {
       while (options.wait && drains.some(({ empty }) => !empty)) {
         await sleep(pollMs, undefined, { signal })
         drains = mine(await api.listDrains({ signal }))
-        if (!json) await out.write(progressOf(drains))
+        out.note(progressOf(drains))
       }
       if (json) await out.json(drains)
       else await writeDrains(drains, out)
@@ -92,7 +95,9 @@ function devidOf(text: string): number | undefined {
 function progressOf(drains: DrainList): string {
   const files = drains.reduce((sum, one) => sum + one.files, 0)
   const bytes = drains.reduce((sum, one) => sum + one.bytes, 0)
-  return `${files} files, ${formatBytes(bytes)} to go\n`
+  const uploads = drains.reduce((sum, one) => sum + one.uploads, 0)
+  const open = uploads > 0 ? `, ${plural(uploads, 'open upload')} to wait for` : ''
+  return `${plural(files, 'file')}, ${formatBytes(bytes)} to go${open}`
 }
 
 function writeDrains(drains: DrainList, out: Output): Promise<void> {
@@ -102,15 +107,17 @@ function writeDrains(drains: DrainList, out: Output): Promise<void> {
       { title: 'HOST', shrink: true },
       { title: 'FILES', right: true },
       { title: 'SIZE', right: true },
+      { title: 'UPLOADS', right: true },
       { title: 'TRASH', right: true },
       { title: 'EMPTY' },
       { title: 'LAST ERROR', shrink: true },
     ],
-    drains.map(({ devid, host, files, bytes, trash, empty, lastError }) => [
+    drains.map(({ devid, host, files, bytes, uploads, trash, empty, lastError }) => [
       `dev${devid}`,
       host,
       String(files),
       formatBytes(bytes),
+      String(uploads),
       String(trash),
       empty ? 'yes' : 'no',
       lastError ?? '-',

@@ -133,8 +133,8 @@ async function changeHost(
   await show(await session.api.changeHost(name, change, { signal: session.signal }), session)
 }
 
-/** Throws host_not_found. */
-async function getHost(name: string, { api, signal }: Session): Promise<HostInfo> {
+/** One of them. Throws host_not_found. */
+export async function getHost(name: string, { api, signal }: Session): Promise<HostInfo> {
   const host = (await api.listHosts({ signal })).find(one => one.name === name)
   if (!host) throw new CodedError('host_not_found', `no host ${JSON.stringify(name)}`)
   return host

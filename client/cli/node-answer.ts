@@ -29,14 +29,14 @@ const answerMs = 5_000
 
 /**
  * Asks the storage node at `url`. The name in it is resolved once, so that what is registered is what
- * has answered. Throws UsageError for what is no such URL, CommandFailure unless a node answers; no
- * redirect is followed.
+ * has answered. Throws UsageError for what is no such URL, CommandFailure for one with a password and
+ * unless a node answers; no redirect is followed.
  */
 export async function askNode(text: string, signal: AbortSignal): Promise<StorageNode> {
   const url = URL.canParse(text) ? new URL(text) : undefined
   if (url?.protocol !== 'http:') throw new UsageError(`not an http URL: ${quote(text)}`)
   if (url.username !== '' || url.password !== '') {
-    throw new UsageError('a storage node has no user or password: leave them out of the URL')
+    throw new CommandFailure('a storage node has no user or password: leave them out of the URL')
   }
   if (url.pathname !== '/' || url.search !== '' || url.hash !== '') {
     throw new UsageError(`not the root of a storage node: ${quote(text)}`)

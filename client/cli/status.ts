@@ -7,7 +7,7 @@ import type { Cli } from './command.ts'
 import { outcomeOf, ToldFailure } from './failure.ts'
 import { painter } from './paint.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, formatTable, plural, type Cell } from './text.ts'
+import { formatBytes, formatTable, plural, printable, type Cell } from './text.ts'
 
 /** Adds the command. */
 export function addStatus(program: Command, cli: Cli): void {
@@ -15,8 +15,8 @@ export function addStatus(program: Command, cli: Cli): void {
     .online(
       program,
       'status',
-      'show trackers, hosts, devices and queues; exit 1 if something is down',
-      'the ClusterStatus',
+      'show trackers, hosts, devices and queues; exit 1 if something is wrong',
+      'the ClusterStatus with trackers: an array of { url, version?, error? }',
     )
     .alias('check')
   command.action((options: ConnectionOptions) =>
@@ -26,14 +26,13 @@ export function addStatus(program: Command, cli: Cli): void {
       const failures = answers.filter(({ status }) => !status).map(({ failure }) => failure)
       const status = answers.find(answer => answer.status)?.status
       if (!status) throw failures[0]
-      if (json) await out.json(status)
+      if (json) await out.json({ ...status, trackers: answers.map(trackerToJson) })
       else {
         const trackers = describeTrackers(answers, host.stdout)
         await out.write(`${describeStatus(status, host.stdout)}\n${trackers}`)
       }
       for (const failure of failures) out.note(outcomeOf(failure).text ?? '')
-      const healthy = [...status.hosts, ...status.devices].every(isWell)
-      if (failures.length > 0 || !healthy) throw new ToldFailure(1)
+      if (failures.length > 0 || !isWell(status)) throw new ToldFailure(1)
     }),
   )
 }
@@ -59,9 +58,16 @@ function askAll({ trackers, askOne, signal }: Session): Promise<TrackerAnswer[]>
   )
 }
 
+const trackerToJson = ({ url, status, failure }: TrackerAnswer): object =>
+  status ? { url, version: status.version } : { url, error: outcomeOf(failure).text }
+
 // Dead ones are gone for good: nothing is wrong with their being away.
-const isWell = ({ status, observed }: HostInfo | DeviceInfo): boolean =>
+const isThere = ({ status, observed }: HostInfo | DeviceInfo): boolean =>
   status === 'dead' || (status !== 'down' && observed !== 'unreachable')
+
+const isWell = ({ hosts, devices }: ClusterStatus): boolean =>
+  [...hosts, ...devices].every(isThere) &&
+  devices.every(({ status, problem }) => status === 'dead' || problem === undefined)
 
 /** A cell for a state, in the colour of how good it is. */
 function stateCell(stdout: NodeJS.WriteStream): (state: string) => Cell {
@@ -170,7 +176,7 @@ export function describeStatus(
     width,
   )
   return [
-    head + flushLine(hosts, red) + healingLine(healing),
+    head + flushLine(hosts, red) + problemLines(devices, red) + healingLine(healing),
     hostTable,
     deviceTable,
     queueTable,
@@ -182,6 +188,17 @@ function flushLine(hosts: ClusterStatus['hosts'], paint: (text: string) => strin
   const names = hosts.filter(({ fsync }) => fsync === 'off').map(({ name }) => name)
   if (names.length === 0) return ''
   return `${paint('fsync: off')} on ${names.join(', ')}: a power cut there loses acknowledged files\n`
+}
+
+/** Why devices that answer are not as they should be, a line each; why others do not, the tables tell. */
+function problemLines(devices: readonly DeviceInfo[], paint: (text: string) => string): string {
+  return devices
+    .flatMap(({ devid, status, observed, problem }) =>
+      problem === undefined || status === 'dead' || observed === 'unreachable'
+        ? []
+        : [`${paint(`dev${devid}`)}: ${printable(problem)}\n`],
+    )
+    .join('')
 }
 
 /** What is lost, what waits and for how long; empty when there is nothing to say. */

@@ -52,5 +52,14 @@ export const ClusterStatus = Type.Object({
   openUploads: Type.Integer(),
   queues: Type.Object({ replicate: Queue, delete: Queue }),
   healing: HealingStatus,
+  standbys: Type.Object(
+    {
+      count: Type.Integer(),
+      asynchronous: Type.Integer({
+        description: 'of them, those that may lack the last commits when one of them takes over',
+      }),
+    },
+    { description: 'standbys of the database that are connected to it' },
+  ),
 })
 export type ClusterStatus = Type.Static<typeof ClusterStatus>

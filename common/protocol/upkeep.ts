@@ -205,10 +205,13 @@ export const DrainList = Type.Array(
       description: 'live files that are still there; 200,000 stands for more',
     }),
     bytes: Type.Integer(),
+    uploads: Type.Integer({ description: 'open uploads that may still bring a file there' }),
     trash: Type.Integer({ description: 'deleted files with bytes there that can be had back' }),
     moves: Type.Integer({ description: 'of the files, those whose turn has not come' }),
     lastError: Type.Optional(Type.String()),
-    empty: Type.Boolean({ description: 'no live file is there: the disk may be pulled' }),
+    empty: Type.Boolean({
+      description: 'no live file is there or on its way: the disk may be pulled',
+    }),
   }),
 )
 export type DrainList = Type.Static<typeof DrainList>

@@ -70,6 +70,8 @@ t.test('what cannot be used is refused in one line that names it', async t => {
   }
   const none = { args: [], env: {}, prefix }
   t.throws(() => loadConfig(schema, none), { message: '--database-url: is required' })
+  const closed = Type.Object({ secret: Type.String({ secret: true }) })
+  t.throws(() => loadConfig(closed, none), { message: '--secret-file: is required' })
 })
 
 t.test(

@@ -6,6 +6,7 @@ import { countFiles } from '../store/files.ts'
 import { queueDepths, type QueueDepth } from '../store/jobs.ts'
 import { listObservations } from '../store/observations.ts'
 import { reviewProgress, type ReviewProgress } from '../store/reviews.ts'
+import { countStandbys, type Standbys } from '../store/standbys.ts'
 import { countOpenUploads } from '../store/uploads.ts'
 
 export interface Status {
@@ -16,6 +17,7 @@ export interface Status {
   readonly healing: Healing
   /** Whether hosts' nodes flush before they say that they stored something, by the host's id. */
   readonly flushes: ReadonlyMap<number, boolean>
+  readonly standbys: Standbys
 }
 
 /** Milliseconds that a node has to tell of itself. */
@@ -33,17 +35,18 @@ export interface Healing {
   readonly secondsToSafe: number | undefined
 }
 
-/** Files, open uploads, queues, healing, and what hosts say of themselves. */
+/** Files, open uploads, queues, healing, what hosts say of themselves, and the database's standbys. */
 export async function clusterStatus(ctx: Context): Promise<Status> {
   const { db } = ctx
-  const [files, openUploads, queues, healing, flushes] = await Promise.all([
+  const [files, openUploads, queues, healing, flushes, standbys] = await Promise.all([
     countFiles(db),
     countOpenUploads(db),
     queueDepths(db),
     healingStatus(ctx),
     askFlushes(ctx),
+    countStandbys(db),
   ])
-  return { files, openUploads, queues, healing, flushes }
+  return { files, openUploads, queues, healing, flushes, standbys }
 }
 
 /** Asks the nodes that are there; those that do not tell are left out. */

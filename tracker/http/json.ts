@@ -155,5 +155,6 @@ export function statusToJson(ctx: Cluster, status: Status, version: string): Clu
     openUploads: status.openUploads,
     queues: { replicate: queue(status.queues.replicate), delete: queue(status.queues.delete) },
     healing: healingToJson(ctx, status.healing),
+    standbys: status.standbys,
   }
 }

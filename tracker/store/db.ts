@@ -34,6 +34,8 @@ const queryMs = 5_000
 
 const session = {
   timezone: 'UTC',
+  // Whatever the database has for others: OK is said of what is on disk, a synchronous standby's as well.
+  synchronous_commit: 'on',
   // Tables that fill and empty within a minute are ahead of their statistics, and a plan made when one
   // was empty would read all of it for each statement. Every statement of ours has its index.
   enable_seqscan: 'off',

@@ -203,6 +203,7 @@ t.test('node add registers nothing that is no storage node', async t => {
     more()
   })
   const good = { server: 'omgfiles', version: '1', name: 'fake', devices: [60] }
+  const usable = await answering(good)
   for (const url of [
     redirecting,
     endless,
@@ -213,10 +214,13 @@ t.test('node add registers nothing that is no storage node', async t => {
     await answering({ ...good, devices: [1] }),
     await answering({ ...good, name: 'node1' }),
     await answering({ ...good, name: '../x' }),
+    usable.replace('//', '//user:pa55@'),
+    usable.replace('//', '//user@'),
   ]) {
     const { status, stdout, stderr } = await run(['node', 'add', url])
     t.same({ status, stdout }, { status: 1, stdout: '' }, url)
     t.match(stderr, /^omg node add: [^\n]+\n$/)
+    t.notMatch(stderr, 'pa55')
   }
   t.equal(redirected, 0)
   t.same(
@@ -249,6 +253,14 @@ t.test(
     t.match(partly.stderr, /^omg status: tracker_unreachable: 127\.0\.0\.1:1/)
     t.match(partly.stdout, /^node1 /m)
     t.match(partly.stdout, /^http:\/\/127\.0\.0\.1:1 +- +unreachable$/m)
+    const both = ['--trackers', `${system.http},http://127.0.0.1:1`]
+    const { trackers } = JSON.parse((await run(['status', '--json', ...both])).stdout) as {
+      trackers: unknown
+    }
+    t.match(trackers, [
+      { url: system.http, version: /^\d+\.\d+\.\d+/ },
+      { url: 'http://127.0.0.1:1', error: /^tracker_unreachable: 127\.0\.0\.1:1: / },
+    ])
 
     process.kill(system.pids['storage-node3'] ?? 0, 'SIGKILL')
     await until('status tells of the dead node', async () => {

@@ -4,9 +4,13 @@ import { createServer, type OutgoingHttpHeaders } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { checkCluster } from '../../../client/cli/doctor-cluster.ts'
 import type { Finding } from '../../../client/cli/finding.ts'
 import type { DeviceInfo } from '../../../common/protocol/configuration.ts'
-import { startSystem, until } from './omg.ts'
+import type { FileInfo } from '../../../common/protocol/files.ts'
+import type { ClusterStatus } from '../../../common/protocol/status.ts'
+import type { FsckStatus } from '../../../common/protocol/upkeep.ts'
+import { copiesOf, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)
 const { run, json, cwd } = system
@@ -119,6 +123,43 @@ t.test('a token that others can read and a tracker that is away are told', async
     ),
   )
   t.ok(found.some(({ check }) => check === 'node1'))
+})
+
+t.test('files of which no good copy is left are told as a problem', async t => {
+  const put = ['put', '-', 'photos:rotten', '--durability', 'everywhere', '--json']
+  const { fid } = JSON.parse((await run(put, { input: 'rotten' })).stdout) as FileInfo
+  for (const path of copiesOf(system, fid)) writeFileSync(path, 'ROTTEN')
+  await run(['scrub', 'start'])
+  await until('the scrub has found it', async () => (await run(['scrub', 'damage'])).stdout !== '')
+  const told = await run(['doctor'])
+  t.equal(told.status, 1)
+  t.match(told.stdout, /^PROBLEM +damage: no good copy is known of 1 file\n +-> omg scrub damage /m)
+  t.equal(copiesOf(system, fid).length, 2, 'nothing is deleted')
+  const read = await run(['cat', 'photos:rotten'])
+  t.same([read.status, read.stdout.includes('ROTTEN')], [1, false])
+  await run(['rm', 'photos:rotten'])
+  t.notOk((await findings()).some(({ check }) => check === 'damage'))
+})
+
+t.test('standbys that no commit waits for are a warning', async t => {
+  const [status] = await json<ClusterStatus>(['status'])
+  const [fsck] = await json<FsckStatus>(['fsck', 'status'])
+  if (!status || !fsck) throw new Error('there is no status')
+  for (const [count, asynchronous, text] of [
+    [0, 0, undefined],
+    [2, 0, undefined],
+    [1, 1, /^its standby is not synchronous: a failover may lose /],
+    [3, 2, /^2 of its 3 standbys are not synchronous: /],
+  ] as const) {
+    const facts = { domains: [], fsck, damaged: 0, reserve: 0 }
+    const found = checkCluster({
+      status: { ...status, standbys: { count, asynchronous } },
+      ...facts,
+    })
+    const told = found.filter(({ check }) => check === 'database')
+    t.match(told, text ? [{ level: 'warning', text }] : [])
+    t.equal(told.length, text ? 1 : 0)
+  }
 })
 
 t.test('a node that has died is told as a problem', async t => {

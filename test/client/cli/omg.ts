@@ -1,6 +1,7 @@
 /** The command `omg` as people run it, and a whole system for it to talk to. */
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -151,6 +152,12 @@ export async function startSystem(t: Pick<Test, 'teardown'>): Promise<System> {
     },
   }
 }
+
+/** Paths of the copies of a content, on disk. */
+export const copiesOf = ({ data }: Pick<System, 'data'>, fid: number): string[] =>
+  readdirSync(data, { recursive: true, encoding: 'utf8' })
+    .filter(path => path.endsWith(`${String(fid).padStart(10, '0')}.fid`))
+    .map(path => join(data, path))
 
 /** Waits until `check` says so. */
 export async function until(what: string, check: () => Promise<boolean>): Promise<void> {

@@ -40,15 +40,16 @@ const status: ClusterStatus = {
   openUploads: 0,
   queues: { replicate: { waiting: 0, due: 0 }, delete: { waiting: 0, due: 0 } },
   healing: { lost: [], files: 0, secondsToSafe: 0 },
+  standbys: { count: 0, asynchronous: 0 },
 }
 
-/** A tracker that shows this status, and notes what else it is asked. */
-async function startTracker(t: Test) {
+/** A tracker that shows a status, and notes what else it is asked. */
+async function startTracker(t: Test, shown = status) {
   const changes: string[] = []
   const server = createServer(({ method, url = '' }, reply) => {
     if (method !== 'GET') changes.push(`${method} ${url}`)
     reply.setHeader('content-type', 'application/json')
-    reply.end(JSON.stringify(url === '/v1/status' ? status : {}))
+    reply.end(JSON.stringify(url === '/v1/status' ? shown : {}))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
@@ -143,6 +144,23 @@ t.test(
     }
   },
 )
+
+t.test('status names what is wrong with a device that answers, exit 1', async t => {
+  const hosts = status.hosts.map(host => ({ ...host, observed: 'reachable' as const }))
+  const [first, second] = status.devices
+  const told = async (device: object) => {
+    const devices = [first!, { ...second!, ...device }]
+    const { env } = await startTracker(t, { ...status, hosts, devices })
+    return runInside(['status'], { env })
+  }
+  t.equal((await told({})).status, 0)
+  const broken = await told({ observed: 'readable', problem: 'read-only\u001b[2J' })
+  t.equal(broken.status, 1)
+  t.match(broken.stdout, /^dev2: read-only\\x1b\[2J$/m)
+  const gone = await told({ status: 'dead', observed: 'unknown', problem: 'gone' })
+  t.equal(gone.status, 0)
+  t.notMatch(gone.stdout, 'gone')
+})
 
 t.test('Ctrl-C ends top and gives the terminal back as it was', { skip }, async t => {
   const { env } = await startTracker(t)

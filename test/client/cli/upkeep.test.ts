@@ -1,6 +1,5 @@
 import { once } from 'node:events'
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, rmSync, writeFileSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import Type, { type TSchema } from 'typebox'
@@ -11,7 +10,7 @@ import type { FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
 import type { FsckStatus, QueueList, RebalanceStatus } from '../../../common/protocol/upkeep.ts'
 import { startPeer } from '../peer.ts'
-import { startOmg, startSystem, until } from './omg.ts'
+import { copiesOf, startOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)
 const { cwd, env, run, json } = system
@@ -21,12 +20,6 @@ async function store(key: string, input: string): Promise<void> {
   const { status, stderr } = await run(args, { input })
   if (status !== 0) throw new Error(stderr)
 }
-
-/** Paths of the copies of a content, on disk. */
-const copiesOf = (fid: number): string[] =>
-  readdirSync(system.data, { recursive: true, encoding: 'utf8' })
-    .filter(path => path.endsWith(`${String(fid).padStart(10, '0')}.fid`))
-    .map(path => join(system.data, path))
 
 for (const key of ['a', 'b', 'c']) await store(key, `content ${key}`)
 
@@ -74,7 +67,7 @@ t.test('why tells in one paragraph what becomes of a file', async t => {
   )
   for (const line of well.stdout.split('\n')) t.ok(line.length <= 80, line)
   const [info] = await json<FileInfo>(['stat', 'photos:b'])
-  rmSync(copiesOf(info?.fid ?? 0)[0] ?? '')
+  rmSync(copiesOf(system, info?.fid ?? 0)[0] ?? '')
   const [told] = await json<{ well: boolean; good: number; text: string }>(['why', 'photos:b'])
   t.match(told, { well: false, good: 1, text: /where it is missing.* 1 copy is missing\./ })
   t.equal((await run(['why', 'photos:nope'])).status, 3)
@@ -84,7 +77,7 @@ t.test('debug looks at every copy and tells the bad ones, exit 1', async t => {
   t.equal((await run(['debug', 'photos:c'])).status, 0)
   const [info] = await json<FileInfo>(['stat', 'photos:c'])
   const fid = info?.fid ?? 0
-  writeFileSync(copiesOf(fid)[0] ?? '', 'CONTENT c')
+  writeFileSync(copiesOf(system, fid)[0] ?? '', 'CONTENT c')
   const bytes = await run(['debug', '--fid', String(fid)])
   t.equal(bytes.status, 1)
   t.match(bytes.stdout, /^dev\d+: wrong bytes$/m)
@@ -327,6 +320,8 @@ t.test('what destroys is only told with --dry-run', async t => {
     [['device', 'mark', '1', 'dead'], /^would give up all copies on dev1\n$/],
     [['device', 'mark', '1', 'down'], /^would change dev1\n$/],
     [['token', 'delete', 'spare'], /^would withdraw token spare\n$/],
+    [['drain', 'start', 'dev1'], /^would move all files off dev1\n$/],
+    [['drain', 'start', 'node1'], /^would move all files off node1\n$/],
   ]
   // Its exit status is about the health of the cluster.
   const statusNow = async (): Promise<ClusterStatus> =>
@@ -344,6 +339,8 @@ t.test('what destroys is only told with --dry-run', async t => {
     ['host', 'mark', 'nope', 'down'],
     ['device', 'mark', '4711', 'dead'],
     ['token', 'delete', 'nope'],
+    ['drain', 'start', '4711'],
+    ['drain', 'start', 'nope'],
   ]) {
     t.equal((await run([...args, '--dry-run'])).status, 3, args.join(' '))
   }
@@ -351,5 +348,5 @@ t.test('what destroys is only told with --dry-run', async t => {
   const states = ({ hosts, devices }: ClusterStatus): string[] =>
     [...hosts, ...devices].map(({ status }) => status)
   t.same(states(after), states(before))
-  t.ok(existsSync(copiesOf(1)[0] ?? ''))
+  t.ok(existsSync(copiesOf(system, 1)[0] ?? ''))
 })
