@@ -165,7 +165,14 @@ function readUrl({ cluster, urls }: Eyes, replica: ReplicaRef): string | undefin
   return urls.replica(replica, { method: 'GET', seconds: urlSeconds })
 }
 
-const cannotRead = (devid: number): Unreachable => ({
+/** It is treated as lost and cannot be asked: what lies there is looked at once it is back. */
+export function isLost({ cluster }: Pick<Eyes, 'cluster'>, devid: number): boolean {
+  const device = cluster.device(devid)
+  return device?.lost === true && !isReadable(device)
+}
+
+/** What there is to say of a device that nobody may read now. */
+export const cannotRead = (devid: number): Unreachable => ({
   kind: 'unreachable',
   why: `device ${devid} cannot be read now`,
 })

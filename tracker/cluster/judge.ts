@@ -1,6 +1,6 @@
 /** How a file's replicas stand to what its class asks for. */
 import { betterPlaces, judge, removable, type Situation } from '../policy/replication.ts'
-import { holdsFiles, type Device } from '../policy/device.ts'
+import type { Device } from '../policy/device.ts'
 import { parsePolicy, type PolicySpec } from '../policy/spec.ts'
 import type { Verdict } from '../policy/verdict.ts'
 import type { FileRow } from '../store/files.ts'
@@ -12,7 +12,7 @@ export type Judged = Pick<FileRow, 'domainId' | 'classId' | 'size' | 'devids'>
 export interface JudgeOptions {
   /** Devices that a copy must not go to. */
   readonly avoid?: ReadonlySet<number>
-  /** Replicas on dead and lost devices count, as MogileFS's fsck has it: it looks there itself. */
+  /** Replicas on dead devices count, as MogileFS's fsck has it. */
   readonly countDead?: boolean
 }
 
@@ -80,6 +80,6 @@ function situationOf(
 }
 
 const asHolding = (device: Device, { devids }: Judged): Device =>
-  !holdsFiles(device) && devids.includes(device.devid)
+  device.status === 'dead' && devids.includes(device.devid)
     ? { ...device, status: 'down', lost: false }
     : device

@@ -4,13 +4,14 @@
  * names the replicas that were looked at; when it does not any more, all is looked at anew.
  */
 import type { Logger } from '../../common/log.ts'
+import { isReadable } from '../policy/device.ts'
 import { judgeDigests, type DigestAlgorithm } from '../policy/fsck.ts'
 import { weightedOrder } from '../policy/placement.ts'
 import { forgetDamage, listContents, noteDamage, type StoredContent } from '../store/checks.ts'
 import { insertFindings, type FsckEvent, type FsckFinding } from '../store/fsck.ts'
 import { correctReplicas, queueReplications, type Correction } from '../store/replicas.ts'
 import type { Context } from './context.ts'
-import { seeDigest, seeSize } from './inspect.ts'
+import { cannotRead, isLost, seeDigest, seeSize } from './inspect.ts'
 import { judgeReplicas } from './judge.ts'
 
 export type MendContext = Pick<Context, 'db' | 'cluster' | 'storage' | 'urls' | 'random' | 'wake'>
@@ -112,16 +113,26 @@ async function diagnose(
     wrong: [],
     digests: new Map(),
   }
-  for (const devid of file.devids) {
+  const waitFor = (devid: number): Stalled => stall(ctx, devid, cannotRead(devid).why, options.log)
+  const away = file.devids.filter(devid => isAway(ctx, devid))
+  // The row keeps what is on devices that are treated as lost, which may never come back.
+  const kept = away.filter(devid => isLost(ctx, devid))
+  const awaited = away.find(devid => !kept.includes(devid))
+  // Nothing is read of a file that has to wait.
+  if (awaited !== undefined) return waitFor(awaited)
+  for (const devid of file.devids.filter(one => !kept.includes(one))) {
     const stalled = await lookAt(ctx, file, devid, look, options)
     if (stalled) return stalled
   }
+  const [hope] = kept
   if (look.good.length === 0) {
-    const stalled = await search(ctx, file, look, options)
+    const stalled = hope === undefined ? await search(ctx, file, look, options) : waitFor(hope)
     if (stalled) return stalled
   }
   const judged = judgeDigestsOf(file, look, options)
-  const devids = look.good.filter(devid => !judged.bad.includes(devid))
+  if (judged.damage !== undefined && hope !== undefined) return waitFor(hope)
+  const good = look.good.filter(devid => !judged.bad.includes(devid))
+  const devids = [...good, ...kept]
   const wrong = [...look.wrong, ...judged.bad]
   const gone = look.good.length === 0
   if (gone) look.findings.push({ event: 'GONE' })
@@ -134,10 +145,16 @@ async function diagnose(
     findings: look.findings,
     change: { before: file.devids, devids, checksum: judged.checksum, sha256: judged.sha256 },
     wrong,
-    good: judged.damage === undefined ? devids[0] : undefined,
+    good: judged.damage === undefined ? good[0] : undefined,
     damage: gone ? 'no copy of it is left on any device' : judged.damage,
     bytes: look.digests.size * file.size,
   }
+}
+
+/** It cannot be asked now. One that is not known here may have been made by another tracker just now. */
+function isAway({ cluster }: MendContext, devid: number): boolean {
+  const device = cluster.device(devid)
+  return device?.status !== 'dead' && !(device && isReadable(device))
 }
 
 /** Sorts one replica in. */
@@ -148,7 +165,6 @@ async function lookAt(
   { findings, good, wrong, digests }: Look,
   { reading, signal, log }: MendOptions,
 ): Promise<Stalled | undefined> {
-  // One that is not known here may have been made by another tracker just now.
   if (ctx.cluster.device(devid)?.status === 'dead') return undefined
   const seen = await seeSize(ctx, { fid, devid }, signal)
   if (seen.kind === 'unreachable') return stall(ctx, devid, seen.why, log)

@@ -85,7 +85,7 @@ const drainRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { ctx }) => 
         host: ctx.cluster.device(row.devid)?.host.name ?? '',
         requestedAt: requestedAt.toISOString(),
         ...(lastError !== null && { lastError }),
-        empty: row.files === 0,
+        empty: row.files === 0 && row.uploads === 0,
       })),
   )
   app.post(

@@ -11,7 +11,7 @@ export interface CheckJob extends FileId {
 }
 
 /** Seconds after which a claimed check falls due again. */
-export const leaseSeconds = 300
+export const leaseSeconds = 120
 /** The same for one that cannot be done now, as in MogileFS. */
 const stallSeconds = 1000
 

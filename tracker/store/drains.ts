@@ -108,6 +108,8 @@ export interface DrainRow {
   /** Files that are still there, and their bytes; no more than `countedFiles` are counted. */
   readonly files: number
   readonly bytes: number
+  /** Open uploads that it was offered to before: they may still bring a file there. */
+  readonly uploads: number
   /** Files that can be had back from a trash, with bytes there. */
   readonly trash: number
   /** Moves that wait, and why the one that failed last did. */
@@ -125,6 +127,8 @@ export async function listDrains(db: Db): Promise<DrainRow[]> {
     text: `
       select devid, requested_at as "requestedAt",
         left_over.files, left_over.bytes,
+        (select count(*) from upload where devids @> array[drain.devid]
+          and committed_at is null and expires_at > now()) as uploads,
         (select count(*) from trash where devids @> array[drain.devid]) as trash,
         (select count(*) from rebalance_job as job where job.devid = drain.devid) as moves,
         (select last_error from rebalance_job as job

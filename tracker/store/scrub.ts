@@ -48,6 +48,17 @@ export async function claimScrub(db: Db, seconds: number): Promise<ScrubStep | u
   return rows[0]
 }
 
+/** Goes on with a claim for `seconds` more; with one that has run out it does not. */
+export async function extendScrub(db: Db, id: number, seconds: number): Promise<void> {
+  await db.query({
+    name: 'scrub.extend',
+    text: `
+      update scrub set next_step = now() + make_interval(secs => $2)
+      where id = $1 and next_step > now()`,
+    values: [id, seconds],
+  })
+}
+
 export interface ScrubProgress {
   readonly position: number
   readonly files: number

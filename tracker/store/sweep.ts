@@ -45,6 +45,17 @@ export async function claimSweep(db: Db, seconds: number): Promise<SweepStep | u
   return { ...step, last: finished ? { files: lastFiles, extra: lastExtra } : undefined }
 }
 
+/** Goes on with a claim for `seconds` more; with one that has run out it does not. */
+export async function extendSweep(db: Db, devid: number, seconds: number): Promise<void> {
+  await db.query({
+    name: 'sweep.extend',
+    text: `
+      update sweep set next_step = now() + make_interval(secs => $2)
+      where devid = $1 and next_step > now()`,
+    values: [devid, seconds],
+  })
+}
+
 export interface SweepProgress {
   readonly files: number
   /** Missing, or of another size. */

@@ -1,4 +1,5 @@
 /** Removes the bytes of deleted, replaced and abandoned files, and of dropped replicas, from devices. */
+import { isCoded } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
 import { isDeletable } from '../policy/device.ts'
 import {
@@ -120,6 +121,12 @@ async function removeFrom(
   } catch (err) {
     signal.throwIfAborted()
     const why = err instanceof Error ? err.message : String(err)
-    return leave(1800 * (1 + failures), `device ${devid}: ${why}`)
+    // A node that starts anew may be back before anybody has seen it away.
+    const seconds = isSilence(err) ? 60 * (10 + failures) : 1800 * (1 + failures)
+    return leave(seconds, `device ${devid}: ${why}`)
   }
 }
+
+/** The node gave no answer. */
+const isSilence = (err: unknown): boolean =>
+  isCoded(err, 'storage_unreachable') && err.cause !== undefined

@@ -4,7 +4,7 @@
  */
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
-import { suspectSizes } from '../cluster/inspect.ts'
+import { isLost, suspectSizes } from '../cluster/inspect.ts'
 import { judgeReplicas } from '../cluster/judge.ts'
 import { mendFile, scrubReading, type Reading } from '../cluster/mend.ts'
 import {
@@ -21,14 +21,11 @@ import type { Hashtype } from '../store/domains.ts'
 import type { FileId } from '../store/files.ts'
 import type { FsckEvent } from '../store/fsck.ts'
 import { readUpkeep } from '../store/upkeep.ts'
-import { inLanes, type Worker } from './loop.ts'
+import { inLanes, whileClaimed, type Worker } from './loop.ts'
 
 /** Files screened together, and files mended at once. */
 const batch = 4_000
 const concurrency = 8
-
-/** Milliseconds after which the claims of what is still to be done are extended, again and again. */
-const extendMs = (leaseSeconds / 3) * 1000
 
 interface Work {
   readonly signal: AbortSignal
@@ -55,12 +52,7 @@ export function createFsckWorker(ctx: Context): Worker {
       queued += jobs.length
       let open = jobs.length
       let held: Set<FileId> = new Set(jobs)
-      const extending = setInterval(() => {
-        extendChecks(ctx.db, [...held]).catch((err: unknown) =>
-          log.warn({ err }, 'claims not extended'),
-        )
-      }, extendMs)
-      try {
+      const check = async (): Promise<void> => {
         const suspects = await ctx.politely(() => screen(ctx, jobs, signal))
         const suspected = new Set(suspects.map(({ fid }) => fid))
         await removeChecks(
@@ -76,8 +68,12 @@ export function createFsckWorker(ctx: Context): Worker {
           await mend(ctx, suspect, { signal, log })
           held.delete(suspect)
         })
+      }
+      try {
+        // Those of what is still to be done.
+        const extend = (): Promise<void> => extendChecks(ctx.db, [...held])
+        await whileClaimed(check, { leaseSeconds, extend, log })
       } finally {
-        clearInterval(extending)
         queued -= open
       }
       return jobs.length
@@ -113,6 +109,7 @@ async function screen(
   for (const { file } of plain) {
     if (reads(ctx, file)) bad.add(file.fid)
     for (const devid of file.devids) {
+      if (isLost(ctx, devid)) continue
       const list = byDevice.get(devid)
       if (list) list.push(file)
       else byDevice.set(devid, [file])

@@ -73,6 +73,33 @@ export async function inLanes<Item>(
   await Promise.all(Array.from({ length: Math.min(lanes, items.length) }, lane))
 }
 
+interface ClaimOptions {
+  /** Seconds after which the claim runs out unless it is extended. */
+  readonly leaseSeconds: number
+  readonly extend: () => Promise<void>
+  readonly log: Logger
+}
+
+/** Does `work` and has its claim extended again and again until it is over. */
+export async function whileClaimed<T>(
+  work: () => Promise<T>,
+  { leaseSeconds, extend, log }: ClaimOptions,
+): Promise<T> {
+  let extended: Promise<void> | undefined
+  const extending = setInterval(
+    () => {
+      extended = extend().catch((err: unknown) => log.warn({ err }, 'claim not extended'))
+    },
+    (leaseSeconds / 3) * 1000,
+  )
+  try {
+    return await work()
+  } finally {
+    clearInterval(extending)
+    await extended // else it could undo what is noted of the end
+  }
+}
+
 interface JobWorkerOptions<Job> {
   readonly name: string
   /** Jobs claimed at once, and handled at once. */

@@ -5,11 +5,18 @@
  */
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
+import { isLost } from '../cluster/inspect.ts'
 import { mendFile, scrubReading } from '../cluster/mend.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import { listContentsAfter, queueWholeChecks, type StoredContent } from '../store/checks.ts'
-import { advanceScrub, claimScrub, finishScrub, type ScrubStep } from '../store/scrub.ts'
-import type { Worker } from './loop.ts'
+import {
+  advanceScrub,
+  claimScrub,
+  extendScrub,
+  finishScrub,
+  type ScrubStep,
+} from '../store/scrub.ts'
+import { whileClaimed, type Worker } from './loop.ts'
 
 /** Files of one step at most, and their bytes; files read at once. */
 const batch = 64
@@ -17,7 +24,7 @@ const stepBytes = 4 * 1024 ** 3
 const concurrency = 4
 
 /** Seconds after which another tracker goes on when the one that reads is gone. */
-const leaseSeconds = 900
+const leaseSeconds = 120
 
 /** Most seconds until the next look at the settings. */
 const longestRest = 60
@@ -66,7 +73,11 @@ async function read(ctx: Context, step: ScrubStep, work: Work): Promise<number> 
     return 0
   }
   const startedAt = performance.now()
-  const read = await readAll(ctx, due, work)
+  const read = await whileClaimed(() => readAll(ctx, due, work), {
+    leaseSeconds,
+    extend: () => extendScrub(ctx.db, step.id, leaseSeconds),
+    log: work.log,
+  })
   const rate = Math.max(1, numberSetting(ctx.cluster.snapshot, 'scrub_mb_per_second')) * 1024 * 1024
   const cost = (read.bytes + read.replicas * seekBytes) / rate
   const rest = Math.max(0, cost - (performance.now() - startedAt) / 1000)
@@ -75,7 +86,7 @@ async function read(ctx: Context, step: ScrubStep, work: Work): Promise<number> 
   return due.length
 }
 
-/** As many as can be read before the claim runs out, one at least. */
+/** As many as are soon read, one at least. */
 function shareOf(files: readonly StoredContent[]): readonly StoredContent[] {
   let bytes = 0
   const end = files.findIndex(({ size, devids }) => (bytes += size * devids.length) > stepBytes)
@@ -112,7 +123,7 @@ async function readAll(
         continue
       }
       total.bytes += mended.bytes
-      total.replicas += file.devids.length
+      total.replicas += file.devids.filter(devid => !isLost(ctx, devid)).length
       total.bad += mended.events.filter(event => bad.has(event)).length
       if (mended.events.includes('REPL')) ctx.wake('replicate')
     }

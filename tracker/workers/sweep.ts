@@ -11,21 +11,23 @@ import { inventoryUrl, seeSize, suspectSizes } from '../cluster/inspect.ts'
 import { numberSetting } from '../cluster/snapshot.ts'
 import { listContentsAfter, queueWholeChecks, type StoredContent } from '../store/checks.ts'
 import { insertDeletion } from '../store/jobs.ts'
+import { databaseSeconds } from '../store/observations.ts'
 import {
   addSweeps,
   advanceSweep,
   claimSweep,
+  extendSweep,
   finishSweep,
   listUnclaimed,
   type SweepStep,
   type Unclaimed,
 } from '../store/sweep.ts'
-import type { Worker } from './loop.ts'
+import { whileClaimed, type Worker } from './loop.ts'
 
 /** Files of one step. */
 const batch = 2_000
 /** Seconds after which another tracker goes on when the one that compares is gone. */
-const leaseSeconds = 300
+const leaseSeconds = 120
 /** Seconds between two steps of a device, and until one that is away is looked for again. */
 const stepSeconds = 1
 const awaySeconds = 300
@@ -50,17 +52,16 @@ export function createSweepWorker(ctx: Context): Worker {
       const step = await claimSweep(ctx.db, leaseSeconds)
       if (!step) return 0
       const { devid, position } = step
-      const listed = await list(ctx, step, signal)
-      if (listed === 'away') {
+      const compared = await whileClaimed(() => lookAt(ctx, step, { signal, log }), {
+        leaseSeconds,
+        extend: () => extendSweep(ctx.db, devid, leaseSeconds),
+        log,
+      })
+      if (compared === 'away') {
         const rest = Math.min(awaySeconds, Math.max(seconds, stepSeconds))
         await advanceSweep(ctx.db, { devid, position }, { ...nothing, rest })
         return 0
       }
-      const work = { signal, log }
-      const compared =
-        listed === 'unlisted'
-          ? await askForEach(ctx, step, signal)
-          : await compare(ctx, step, listed, work)
       await advanceSweep(ctx.db, { devid, position: compared.position }, compared)
       if (compared.ended) await finishSweep(ctx.db, devid, Math.max(seconds, stepSeconds))
       return 1
@@ -91,6 +92,14 @@ interface StoredFile {
 interface Listed {
   readonly files: readonly StoredFile[]
   readonly ended: boolean
+}
+
+async function lookAt(ctx: Context, step: SweepStep, work: Work): Promise<Compared | 'away'> {
+  const listed = await list(ctx, step, work.signal)
+  if (listed === 'away') return 'away'
+  return listed === 'unlisted'
+    ? askForEach(ctx, step, work.signal)
+    : compare(ctx, step, listed, work)
 }
 
 /** The next files on the device. */
@@ -169,7 +178,10 @@ async function removeOrphans(
     log.error({ devid, count: last.extra }, 'too much that nobody owns: nothing is removed')
     return 0
   }
-  const oldest = Date.now() / 1000 - numberSetting(ctx.cluster.snapshot, 'orphan_hours') * 3600
+  // By a clock that is wrong, bytes of a copy that is about to be noted may look old.
+  if (ctx.cluster.device(devid)?.clockSkewed) return 0
+  const oldest =
+    (await databaseSeconds(ctx.db)) - numberSetting(ctx.cluster.snapshot, 'orphan_hours') * 3600
   const times = new Map(strange.map(({ fid, mtime }) => [fid, mtime]))
   let removed = 0
   for (const { fid, live } of unclaimed) {

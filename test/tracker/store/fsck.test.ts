@@ -222,15 +222,15 @@ t.test('a check that takes long stays with whoever has it', async t => {
   t.equal(claimed.length, 3)
   await sql(`update check_job set next_try = case fid
     when 1 then now() + interval '10 seconds'
-    when 2 then now() + interval '1000 seconds'
+    when 2 then now() + interval '10 minutes'
     else now() - interval '1 second' end`)
   await extendChecks(db, claimed)
   const seconds = await sql<{ left: number }>(
-    'select round(extract(epoch from next_try - now()) / 100)::int as left from check_job order by fid',
+    'select round(extract(epoch from next_try - now()) / 60)::int as left from check_job order by fid',
   )
   t.strictSame(
     seconds.map(({ left }) => left),
-    [leaseSeconds / 100, 10, 0],
+    [leaseSeconds / 60, 10, 0],
   )
   t.match(await claimChecks(db, 10), [{ fid: 3 }])
 })

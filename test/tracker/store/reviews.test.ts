@@ -10,6 +10,8 @@ import {
   reviewProgress,
   type Review,
 } from '../../../tracker/store/reviews.ts'
+import { claimScrub, extendScrub } from '../../../tracker/store/scrub.ts'
+import { addSweeps, claimSweep, extendSweep } from '../../../tracker/store/sweep.ts'
 import { openStore, type Store } from './store.ts'
 
 async function fill({ sql, domainId }: Store, count: number): Promise<void> {
@@ -166,4 +168,32 @@ t.test('a copy is recorded under its lease only', async t => {
   t.strictSame(await recordReplicas(db, [made(2, { last: false })]), [[3, 5, 8]])
   await sql('update replicate_job set next_try = now() where fid = 2')
   t.strictSame(await recordReplicas(db, [made(2, { devid: 9 })]), [undefined])
+})
+
+t.test('the claim of a scrub or a sweep goes on when it is extended in time', async t => {
+  const { db, sql } = await openStore(t)
+  await sql(`with host as (insert into host (name, status, ip, port)
+      values ('h', 'alive', '127.0.0.1', 1) returning id)
+    insert into device (id, host_id, status) select 1, id, 'alive' from host`)
+  await addSweeps(db, 0)
+  const scrub = await claimScrub(db, 5)
+  const sweep = await claimSweep(db, 5)
+  if (!scrub || !sweep) throw new Error('nothing is due')
+  const extend = async (): Promise<void> => {
+    await extendScrub(db, scrub.id, 60)
+    await extendSweep(db, sweep.devid, 60)
+  }
+  const left = () =>
+    sql<{ left: number }>(`
+      select round(extract(epoch from next_step - now()))::int as left
+      from (select next_step from scrub union all select next_step from sweep) as claims`)
+  await extend()
+  t.ok((await left()).every(row => row.left > 30))
+  await sql(`with late as (update scrub set next_step = now() - interval '1 second')
+    update sweep set next_step = now() - interval '1 second'`)
+  await extend()
+  t.ok(
+    (await left()).every(row => row.left < 0),
+    'one that has run out stays so',
+  )
 })

@@ -1,8 +1,11 @@
 import t from 'tap'
+import { CodedError } from '../../../common/errors.ts'
+import { createDeleteWorker } from '../../../tracker/workers/delete.ts'
 import { startCluster } from '../../helpers/cluster.ts'
 import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
 import { replicasOf } from '../replicas.ts'
+import { log, trackerOn } from './tracker-on.ts'
 
 t.test('deleted bytes leave their devices', async t => {
   const cluster = await startCluster(t, { hosts: 3, settings: { delete_grace_seconds: '0' } })
@@ -103,4 +106,34 @@ t.test('deleted bytes leave their devices', async t => {
     t.ok((await placesOf(fid)).includes(devids[0] ?? 0))
     t.equal(await (await cluster.client.get('live')).text(), 'hello')
   })
+})
+
+t.test('a node that does not answer is asked again sooner than one that refuses', async t => {
+  const code = 'storage_unreachable'
+  for (const [err, seconds] of [
+    [new CodedError(code, 'no answer', { cause: new Error('ECONNREFUSED') }), [600, 660]],
+    [new CodedError(code, 'it answered 500'), [1800, 3600]],
+    [new CodedError('device_failed', 'input/output error'), [1800, 3600]],
+  ] as const) {
+    for (const [failures, wait] of seconds.entries()) {
+      const waits: unknown[] = []
+      const job = { fid: 1, slot: 0, attempts: failures + 1, devids: [1] }
+      const ctx = trackerOn(
+        (statement, values) => {
+          if (statement === 'deletions.defer') waits.push(values[2])
+          return /\.(due|claim)$/.test(statement) ? [job] : []
+        },
+        {
+          storage: { remove: () => Promise.reject(err) },
+          urls: { replica: () => 'http://node/', several() {} },
+          politely: <T>(work: () => Promise<T>) => work(),
+        },
+      )
+      const host = { status: 'alive', observed: 'reachable' }
+      const device = { status: 'alive', observed: 'writeable', host }
+      Object.assign(ctx.cluster, { device: () => device })
+      await createDeleteWorker(ctx).pass(new AbortController().signal, log)
+      t.strictSame(waits, [wait], err.message)
+    }
+  }
 })

@@ -1,32 +1,7 @@
 import t from 'tap'
-import { createLogger } from '../../../common/log.ts'
-import type { Context } from '../../../tracker/cluster/context.ts'
 import { createRebalanceWorker } from '../../../tracker/workers/rebalance.ts'
 import { createReplicateWorker } from '../../../tracker/workers/replicate.ts'
-
-const log = createLogger('test', { level: 'silent', fd: 2 })
-
-/** A tracker in whose database `answer` says what a statement returns. */
-function trackerOn(answer: (statement: string) => object[]): Context {
-  const db = {
-    async query({ name = '' }) {
-      const rows = answer(name)
-      return { rows, rowCount: rows.length }
-    },
-  }
-  const snapshot = { readAt: '', settings: new Map(), domainsById: new Map(), devices: new Map() }
-  const cluster = { snapshot, devices: () => [], policies: new Map(), async refresh() {} }
-  return { db, cluster, random: Math.random, log, wake() {} } as unknown as Context
-}
-
-const jobs = (count: number): object[] =>
-  Array.from({ length: count }, (_, i) => ({
-    fid: i + 1,
-    slot: 0,
-    devid: 1,
-    devids: [],
-    lease: '',
-  }))
+import { jobs, log, trackerOn } from './tracker-on.ts'
 
 t.test('moves that wait for their turn are not begun once the work is to end', async t => {
   const end = new AbortController()

@@ -1,4 +1,4 @@
-import { rename } from 'node:fs/promises'
+import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { parseUsage } from '../../../tracker/workers/probe.ts'
@@ -74,5 +74,27 @@ t.test('the monitor sees what devices can do', async t => {
     )
     await cluster.api.changeDevice(2, { status: 'alive' })
     t.equal(await observed(), 'writeable writeable writeable writeable')
+  })
+
+  t.test('a device that answers reads and fails writes is read, and gets no files', async t => {
+    await cluster.client.put('here', 'hello', { durability: 'fast' })
+    const { devids } = await cluster.api.stat({ domain: 'test', key: 'here' })
+    const devid = devids[0] ?? 0
+    const node = cluster.nodes.find(one => one.devids.includes(devid))
+    const place = join(node?.root ?? '', `dev${devid}`, 'test-write')
+    await rename(place, `${place}-away`)
+    await writeFile(place, 'no directory')
+    // It is tested when it comes back into service.
+    await cluster.api.changeDevice(devid, { status: 'readonly' })
+    await cluster.api.changeDevice(devid, { status: 'alive' })
+    const device = (await cluster.api.listDevices()).find(one => one.devid === devid)
+    t.match(device, { observed: 'readable', lost: false, problem: /./ })
+    const key = { domain: 'test', key: 'elsewhere' }
+    const { targets } = await cluster.api.openUpload(key, { durability: 'fast' })
+    t.ok(targets.length > 0 && targets.every(target => target.devid !== devid))
+    t.equal(await (await cluster.client.get('here')).text(), 'hello')
+    await rm(place)
+    await rename(`${place}-away`, place)
+    await become('writeable writeable writeable writeable')
   })
 })

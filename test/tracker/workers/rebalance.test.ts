@@ -82,8 +82,17 @@ t.test('a device is emptied on request, and says when it may be pulled', async t
   t.strictSame(await api.listDrains(), [], 'the state alone moves nothing')
   await api.changeDevice(3, { status: 'alive' })
 
+  const upload = await until('one is opened for it', async () => {
+    const opened = await api.openUpload({ domain: 'test', key: 'late' }, { durability: 'fast' })
+    return opened.targets.some(({ devid }) => devid === 1) ? opened.upload : undefined
+  })
   await api.drainDevice(1)
   await until('every tracker knows', async () => (await statusOf(1)) === 'drain')
+  await until('it waits for the uploads alone', async () => {
+    const [drained] = await api.listDrains()
+    return drained?.files === 0 && drained.uploads > 0 && !drained.empty
+  })
+  await api.abandonUpload({ domain: 'test', upload })
   const [drain] = await until('it is empty and its last move is done', async () => {
     const drains = await api.listDrains()
     return drains[0]?.empty && drains[0].moves === 0 ? drains : undefined

@@ -79,6 +79,52 @@ t.test('one reading of all replicas finds what has rotted, and it is replaced', 
   await t.rejects(api.stopScrub(1), { code: 'scrub_not_found' }, 'one never ends')
 })
 
+t.test('rot is found and mended also while another copy is on a device that is lost', async t => {
+  const settings = { lost_after: '1', delete_grace_seconds: '0' }
+  const cluster = await startCluster(t, { hosts: 3, classes: { three: 3 }, settings })
+  const { api, client } = cluster
+  await client.put('key', 'hello', { class: 'three', durability: 'everywhere' })
+  const stat = () => api.stat({ domain: 'test', key: 'key' })
+  const { fid } = await stat()
+  await cluster.nodes[0]?.close()
+  await api.refresh()
+  await until('its device is treated as lost', async () =>
+    (await api.status()).healing.lost.some(({ devid }) => devid === 1),
+  )
+  await flip(pathOf(cluster, 2, fid))
+  await api.startScrub()
+  await until('it is mended', async () => {
+    const text = await readFile(pathOf(cluster, 2, fid), 'utf8').catch(() => '')
+    return text === 'hello' && (await stat()).devids.includes(2)
+  })
+  t.match(
+    (await api.fsckLog()).map(({ event, devid }) => [event, devid]),
+    [
+      ['BSUM', 2],
+      ['REPL', undefined],
+    ],
+  )
+  t.ok((await stat()).devids.includes(1), 'what is lost may come back')
+
+  await flip(pathOf(cluster, 2, fid))
+  await flip(pathOf(cluster, 3, fid))
+  const sql = await openSql(t, cluster.databaseUrl)
+  await api.startScrub()
+  await until('it waits for the one that is lost', async () => {
+    const rows = await sql<{ last_error: string | null }>('select last_error from check_job')
+    return rows.some(({ last_error: why }) => why === 'device 1 cannot be read now')
+  })
+  t.strictSame(await api.listDamage(), [], 'there may be a good one')
+  await cluster.nodes[0]?.restart()
+  await api.refresh()
+  await until('all are mended', async () => {
+    const texts = await Promise.all(
+      [1, 2, 3].map(devid => readFile(pathOf(cluster, devid, fid), 'utf8').catch(() => '')),
+    )
+    return texts.every(text => text === 'hello') && (await stat()).devids.length === 3
+  })
+})
+
 t.test('the reading that never ends comes by every file in its time', async t => {
   const cluster = await startCluster(t, { hosts: 2 })
   const { api, client } = cluster
