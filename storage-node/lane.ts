@@ -177,7 +177,8 @@ class Lane {
       if (status === undefined) return
       const ms = performance.now() - startedAt
       this.#options.count(method, status, ms)
-      this.#options.log.debug({ method, ...replica, status, ms }, 'request')
+      const { devid, fid } = replica
+      this.#options.log.debug({ method, devid, fid, status, ms }, 'request')
       if (!request.keepAlive || this.#isClosing()) {
         this.#socket.end()
         return
@@ -242,16 +243,16 @@ class Lane {
       return this.#handOver(headText, body)
     }
     const together = uploads.together && length <= onePieceBytes
-    const options = {
-      size: length,
-      // The content of a fid never changes; without signatures we are as lenient as MogileFS.
-      replace: !signed,
-      pieceSize: uploads.pieceSize,
-    }
     try {
       const written = await uploads.run(async () => {
         const whole = together ? await body.whole() : undefined
-        return device.write(path, whole ? [whole] : body.pieces(), { ...options, whole })
+        return device.write(path, whole ? [whole] : body.pieces(), {
+          size: length,
+          // The content of a fid never changes; without signatures we are as lenient as MogileFS.
+          replace: !signed,
+          pieceSize: uploads.pieceSize,
+          whole,
+        })
       })
       const fields = { ...storedFields(written, keys[0], replica), 'Content-Length': '0' }
       this.#socket.write(this.#head(201, fields, request), 'latin1')

@@ -105,7 +105,8 @@ t.test('status tells of nodes that do not flush what they store', async t => {
     log,
   )
   await node.service.start()
-  t.match(lines, [/^fsync is off: /], 'it says so itself')
+  // The port of its side channel may be taken: it tells that, too.
+  t.equal(lines.filter(line => line.startsWith('fsync is off: ')).length, 1, 'it says so itself')
   await until('it is back', async () =>
     (await cluster.api.listHosts()).every(({ observed }) => observed === 'reachable'),
   )
