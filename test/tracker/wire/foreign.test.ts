@@ -6,6 +6,7 @@ import { startCluster } from '../../helpers/cluster.ts'
 import { directory } from '../../helpers/directory.ts'
 import { freePort, perlbal, startPerlbalNode } from '../../helpers/edges.ts'
 import { until } from '../../helpers/until.ts'
+import { openSql } from '../database.ts'
 import { closeLine, open, put, write } from './files.ts'
 import { startForeignNode, type ForeignNode } from './foreign.ts'
 import { openTalk, pairsOf, type Talk } from './talk.ts'
@@ -198,7 +199,12 @@ t.test('nodes that are not ours', async t => {
       t.match(await talk.ask('get_paths domain=test&key=from+ours'), /^OK paths=2&/)
 
       for (const key of ['to+ours', 'from+ours']) await talk.ask(`delete domain=test&key=${key}`)
-      await until('its bytes are gone', async () => (await stored()).length === 0)
+      const sql = await openSql(t, cluster.databaseUrl)
+      await until('its bytes are gone', async () => {
+        // A busy machine may not answer in time, and would be asked again in ten minutes.
+        await sql('update delete_job set next_try = now() where last_error is not null')
+        return (await stored()).length === 0
+      })
     },
   )
 
