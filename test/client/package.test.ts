@@ -14,10 +14,8 @@ const program = `
 `
 
 void t.test('CommonJS takes the SDK by require, without a flag or a warning', async t => {
-  const { stdout, stderr } = await run(process.execPath, ['--input-type=commonjs', '-e', program], {
-    cwd,
-    env: { ...process.env, NODE_OPTIONS: '' },
-  })
+  const args = ['--input-type=commonjs', '-e', program]
+  const { stdout, stderr } = await run(process.execPath, args, { cwd })
   t.equal(stdout, 'true function\n')
   t.equal(stderr, '')
 })

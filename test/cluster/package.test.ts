@@ -98,9 +98,7 @@ t.test('the packed package works in an empty folder', async t => {
     await writeFile(join(dir, 'tsconfig.json'), JSON.stringify(config))
     const typescript = createRequire(import.meta.url).resolve('typescript/package.json')
     const tsc = join(dirname(typescript), 'bin/tsc')
-    // What runs the tests has children load modules in a way that is not for it.
-    const bare = ['-u', 'NODE_OPTIONS', process.execPath, tsc]
-    const { stdout } = await run('env', bare, install).catch((err: unknown) => {
+    const { stdout } = await run(process.execPath, [tsc], install).catch((err: unknown) => {
       const { stdout: told, stderr, message } = err as Record<string, string>
       throw new Error([message, told, stderr].join('\n'))
     })

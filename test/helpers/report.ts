@@ -1,12 +1,12 @@
 /**
- * Tells people what tap prints for programs: a line for each test file, the reason of each skip and
- * all about each failure, and at the end how many tests passed, failed and were skipped.
+ * Tells people what test files say in TAP (version 14): a line for each file, the reason of each skip
+ * and all about each failure, and at the end how many tests passed, failed and were skipped.
  *
  * A test is a subtest without subtests of its own, or a file without any. One that only skips is
  * skipped. What fails outside of every test (a file that crashes, breaks its plan or has no tests)
  * counts as one failure more.
  */
-import { Parser, type Result } from 'tap-parser'
+import { Parser, type FinalResults, type Result } from 'tap-parser'
 
 export interface Counts {
   readonly passed: number
@@ -14,15 +14,30 @@ export interface Counts {
   readonly skipped: number
 }
 
-export interface Report {
-  /** Takes what tap writes to its standard output. */
-  write(chunk: string): void
-  /**
-   * Takes tap's exit status or the signal that ended it, and repeats the names of what failed. The
-   * result's `failed` is 0 only if the status is 0 and there was a test.
-   */
-  end(status: number | string): Counts
+/** How a test file's process ended. */
+export interface Ending {
+  /** The exit status; null when a signal ended it. */
+  readonly status: number | null
+  readonly signal: string | null
+  readonly ms: number
 }
+
+/** What a test file writes. */
+export interface FileReport {
+  /** Takes what it wrote to its standard output. */
+  write(chunk: string): void
+  end(ending: Ending): void
+}
+
+export interface Report {
+  /** Files may run side by side; each is told of when it has ended. */
+  file(name: string): FileReport
+  /** Repeats the names of what failed; a signal that ended the run, or a run without tests, is a failure. */
+  end(signal?: string): Counts
+}
+
+/** What sums a file or a subtest up. */
+type Outcome = Pick<Result, 'ok' | 'skip' | 'todo' | 'name' | 'diag'>
 
 /** A file or a subtest. */
 interface Block {
@@ -30,33 +45,45 @@ interface Block {
   readonly subtests: Block[]
   /** Its own test points, besides those that sum up subtests. */
   readonly points: Result[]
-  /** The point in its parent that sums it up. */
-  outcome: Result | undefined
+  outcome: Outcome | undefined
 }
 
 const emptyBlock = (name: string): Block => ({ name, subtests: [], points: [], outcome: undefined })
 
 /** Creates a report that prints line by line. */
 export function createReport(print: (line: string) => void): Report {
-  const run = emptyBlock('')
+  const files: Block[] = []
   const failures: string[] = []
-  let output: string[] = []
-  const parser = new Parser()
-  read(parser, run)
-  parser.on('extra', (line: string) => output.push(line.trimEnd()))
-  parser.on('assert', () => {
-    const file = run.subtests.at(-1)
-    if (file) failures.push(...printFile(file, output, print))
-    output = []
-  })
   return {
-    write: chunk => void parser.write(chunk),
-    end(status) {
-      parser.end()
-      const counts = sum(run.subtests.map(countOf))
-      if (typeof status === 'string') failures.push(`the run was ended by ${status}`)
-      else if (run.subtests.length === 0) failures.push('there was no test')
-      else if (status !== 0 && counts.failed === 0) failures.push(`tap ended with ${status}`)
+    file(name) {
+      const block = emptyBlock(name)
+      const output: string[] = []
+      let results: FinalResults | undefined
+      const parser = new Parser(all => (results = all))
+      read(parser, block)
+      parser.on('extra', (line: string) => output.push(line.trimEnd()))
+      return {
+        write: chunk => void parser.write(chunk),
+        end({ status, signal, ms }) {
+          parser.end()
+          const { ok = false, plan } = results ?? {}
+          const skip = plan?.skipAll && plan.skipReason.replace(/^SKIP:?\s*/i, '')
+          block.outcome = {
+            name,
+            ok: ok && status === 0,
+            skip: status === 0 && (skip === '' || (skip ?? false)),
+            todo: false,
+            diag: signal === null ? { exitCode: status } : { signal },
+          }
+          files.push(block)
+          failures.push(...printFile(block, { ms, output, print }))
+        },
+      }
+    },
+    end(signal) {
+      const counts = sum(files.map(countOf))
+      if (signal !== undefined) failures.push(`the run was ended by ${signal}`)
+      else if (files.length === 0) failures.push('there was no test')
       if (failures.length === 0) return counts
       print(['', 'Failed:', ...failures.map(name => `  ${name}`)].join('\n'))
       return { ...counts, failed: Math.max(counts.failed, 1) }
@@ -83,13 +110,13 @@ const sum = (all: readonly Counts[]): Counts => ({
   skipped: all.reduce((n, counts) => n + counts.skipped, 0),
 })
 
-const isSkip = (point: Result): boolean => Boolean(point.skip) || Boolean(point.todo)
-const isFailure = (point: Result): boolean => !point.ok && !isSkip(point)
+const isSkip = (point: Outcome): boolean => Boolean(point.skip) || Boolean(point.todo)
+const isFailure = (point: Outcome): boolean => !point.ok && !isSkip(point)
 /** tap lets a file without tests pass as skipped; it is more likely that they were not reached. */
 const isEmptyFile = ({ outcome }: Block): boolean => outcome?.skip === 'no tests found'
 const hasFailed = (block: Block): boolean =>
   isEmptyFile(block) || (block.outcome !== undefined && isFailure(block.outcome))
-/** What tap says of a test file's process. */
+/** What is known of a test file's process. */
 const processOf = ({ outcome }: Block): { exitCode?: number; signal?: string } =>
   (outcome?.diag ?? {}) as { exitCode?: number; signal?: string }
 
@@ -116,12 +143,11 @@ export function formatCounts({ passed, failed, skipped }: Counts): string {
 /** Prints a file that has ended; `output` is what it wrote besides. Returns the names of what failed. */
 function printFile(
   file: Block,
-  output: readonly string[],
-  print: (line: string) => void,
+  { ms, output, print }: { ms: number; output: string[]; print: (line: string) => void },
 ): readonly string[] {
   const counts = countOf(file)
-  const ms = Math.round(file.outcome?.time ?? 0)
-  print(`${counts.failed > 0 ? '✗' : '✓'} ${file.name}: ${formatCounts(counts)} (${ms} ms)`)
+  const took = `${Math.round(ms)} ms`
+  print(`${counts.failed > 0 ? '✗' : '✓'} ${file.name}: ${formatCounts(counts)} (${took})`)
   for (const line of describeSkips(file, [])) print(`  ${line}`)
   if (counts.failed === 0) return []
   for (const line of output) print(`  | ${line}`)
@@ -136,7 +162,7 @@ function printFile(
 }
 
 function describeSkips(block: Block, path: readonly string[]): string[] {
-  const reason = ({ skip, todo }: Result): string => {
+  const reason = ({ skip, todo }: Outcome): string => {
     const given = skip || todo
     return typeof given === 'string' ? `: ${given}` : ''
   }

@@ -23,9 +23,7 @@ export async function startDaemon(
   args: string[] = [],
 ): Promise<TestDaemon> {
   const settings = ['--root', root, '--listen', '127.0.0.1:0', '--open', ...args]
-  // Without what a test runner loads into its children, which takes memory.
-  const command = ['-u', 'NODE_OPTIONS', process.execPath, program, ...settings]
-  const child = spawn('env', command, {
+  const child = spawn(process.execPath, [program, ...settings], {
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
     env: { ...process.env, ...env },
   })
