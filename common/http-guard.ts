@@ -21,6 +21,9 @@ const closing = new WeakSet<Socket>()
 /** The newest answer on each connection. */
 const newest = new WeakMap<Socket, ServerResponse>()
 
+/** Connections that are not read while a request waits for its turn. */
+const held = new WeakSet<Socket>()
+
 /** Whether the line of the request that comes is there, on connections that others read before Node. */
 const lineSeen = new WeakMap<Socket, boolean>()
 
@@ -42,10 +45,14 @@ export function guardRequests(app: FastifyInstance): void {
   server.on('checkExpectation', (request: IncomingMessage) => {
     refuse(request.socket, new CodedError('expectation_failed', 'only 100-continue is known'))
   })
+  server.on('timeout', (socket: Socket) => {
+    if (!isWorking(socket)) socket.destroy()
+  })
   app.addHook('onRequest', (request, reply, done) => {
     const { raw } = request
     lineSeen.delete(raw.socket)
     const begin = (): void => {
+      if (newest.get(raw.socket) === reply.raw) release(raw.socket)
       if (closing.has(raw.socket) || raw.socket.destroyed) {
         // Sent behind a request that closed the connection: it must have no effect.
         reply.hijack()
@@ -59,8 +66,12 @@ export function guardRequests(app: FastifyInstance): void {
     // answers them in it.
     const before = newest.get(raw.socket)
     newest.set(raw.socket, reply.raw)
-    if (before && !before.writableFinished) before.once('close', begin)
-    else begin()
+    if (before && !before.writableFinished) {
+      before.once('close', begin)
+      hold(raw.socket)
+    } else {
+      begin()
+    }
   })
   app.addHook('onSend', (request, reply, payload, done) => {
     if (hasBody(request.raw) && !request.raw.complete) reply.header('connection', 'close')
@@ -101,6 +112,34 @@ function faultOf(raw: IncomingMessage, target: string): CodedError | undefined {
     return new CodedError('bad_request', 'Host is not an authority')
   }
   return undefined
+}
+
+/** All of a request is there and nothing of its answer waits to be taken: it is not the client who is slow. */
+function isWorking(socket: Socket): boolean {
+  const answer = newest.get(socket)
+  return answer?.writableFinished === false && answer.req.complete && socket.writableLength === 0
+}
+
+/**
+ * Leaves what a client goes on sending to the system, so that no more requests wait than one read
+ * brings: Node would read them all, and holds some kilobytes for each.
+ */
+function hold(socket: Socket): void {
+  if (held.has(socket)) return
+  held.add(socket)
+  socket.on('resume', stayPaused)
+  socket.pause()
+}
+
+function release(socket: Socket): void {
+  if (!held.delete(socket)) return
+  socket.off('resume', stayPaused)
+  socket.resume()
+}
+
+/** Each request that was read has the reading go on. */
+function stayPaused(this: Socket): void {
+  this.pause()
 }
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>

@@ -25,6 +25,8 @@ export interface HttpOptions {
   readonly name: string
   /** Lets a request see `/metrics`, or throws; absent: all may. */
   readonly metricsAccess?: (request: FastifyRequest) => Promise<void>
+  /** Of a server that is several processes: what `/metrics` shows in place of `own`. */
+  readonly shareMetrics?: ((own: Registry) => () => Promise<string>) | undefined
   /** Anything else fastify takes. */
   readonly fastify?: FastifyServerOptions
 }
@@ -42,7 +44,7 @@ const limits = {
   requestTimeout: 0,
   headersTimeout: 10_000,
   maxHeaderSize: 32 * 1024,
-  /** Milliseconds without a byte in either direction before a connection is cut. */
+  /** Milliseconds in which a client neither sends nor takes a byte before its connection is cut. */
   idleTimeout: 75_000,
 }
 
@@ -51,6 +53,7 @@ export function createServer({
   log,
   name,
   metricsAccess,
+  shareMetrics,
   fastify: options,
 }: HttpOptions): HttpServer {
   const app = fastify({
@@ -82,6 +85,7 @@ export function createServer({
   } as FastifyServerOptions) as FastifyInstance
   app.server.headersTimeout = limits.headersTimeout
   app.server.setTimeout(limits.idleTimeout)
+  endWithAnswers(app)
   guardRequests(app)
 
   app.setErrorHandler((error: FastifyError | CodedError, request, reply) => {
@@ -131,10 +135,29 @@ export function createServer({
     done()
   })
   app.get('/health', () => ({ status: 'ok' }))
+  const tell = shareMetrics?.(metrics) ?? (() => metrics.metrics())
   app.get('/metrics', metricsAccess ? { onRequest: metricsAccess } : {}, async (_request, reply) =>
-    reply.type(metrics.contentType).send(await metrics.metrics()),
+    reply.type(metrics.contentType).send(await tell()),
   )
   return { app, metrics }
+}
+
+/** Once the server closes, each connection ends with the answer under way; else they would stay idle. */
+function endWithAnswers(app: FastifyInstance): void {
+  let isClosing = false
+  app.addHook('preClose', done => {
+    isClosing = true
+    done()
+  })
+  app.addHook('onSend', (_request, reply, payload, done) => {
+    if (isClosing) reply.header('connection', 'close')
+    done(null, payload)
+  })
+  app.addHook('onResponse', (_request, _reply, done) => {
+    // What is sent past fastify does not say so.
+    if (isClosing) setImmediate(() => app.server.closeIdleConnections())
+    done()
+  })
 }
 
 /** Watches which routes are added; the returned function tells the methods that a URL's path has. */

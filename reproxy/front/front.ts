@@ -91,6 +91,11 @@ const idleGraceMs = 100
 /** Bytes a client may send behind a handshake that is not answered yet. */
 const maxEarlyBytes = 65_536
 
+/** Each request with a body has node go on with the reading. */
+function stayPaused(this: Socket): void {
+  this.pause()
+}
+
 /** Creates the listeners; they listen when started. */
 export function createFront(options: FrontOptions, handlers: FrontHandlers): Front {
   const lines = new Map<Socket, Line>()
@@ -159,11 +164,17 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
         socket.destroy()
       }
       line.waiting--
-      if (line.waiting === maxPipelined) socket.resume()
+      if (line.waiting === maxPipelined) {
+        socket.off('resume', stayPaused)
+        socket.resume()
+      }
       if (draining && line.waiting === 0) socket.destroySoon()
     }
     line.waiting++
-    if (line.waiting > maxPipelined) socket.pause()
+    if (line.waiting === maxPipelined + 1) {
+      socket.on('resume', stayPaused)
+      socket.pause()
+    }
     // Never at once: node's parser has not come to the end of the request yet.
     line.tail = line.tail.then(run)
   }

@@ -128,6 +128,34 @@ t.test('pipelined requests, with bodies too, are answered completely and in orde
   }
 })
 
+t.test('what is sent behind many unanswered requests is left to the system', async t => {
+  const app = await httpPeer(t, () => {}) // never answers
+  const proxy = await startProxy(t, app.port)
+  const requests = [
+    `GET / HTTP/1.1\r\n${host}\r\n`,
+    `POST / HTTP/1.1\r\n${host}Content-Length: 3\r\n\r\nabc`,
+  ]
+  for (const request of requests) {
+    const { socket } = client(t, proxy.port)
+    const piece = Buffer.from(request.repeat(Math.ceil(65_536 / request.length)))
+    const pieces = 400
+    let taken = 0
+    const pump = (): void => {
+      socket.write(piece, err => {
+        if (!err && ++taken < pieces) pump()
+      })
+    }
+    pump()
+    let before = 0
+    do {
+      before = taken
+      await new Promise(resolve => setTimeout(resolve, 300))
+    } while (taken === 0 || taken !== before)
+    t.ok(taken < pieces, `${taken} pieces of ${pieces} are taken`)
+    socket.destroy()
+  }
+})
+
 t.test('a request in front of rubbish is answered before the rubbish is', async t => {
   const proxy = await echo(t)
   const raw = client(t, proxy.port).send(`GET /good HTTP/1.1\r\n${host}\r\nrubbish\r\n\r\n`)
