@@ -4,10 +4,9 @@ import type { Written } from './body.ts'
 import type { OpenFile } from './open-files.ts'
 import type { ByteRange } from './range.ts'
 import { signReceipt, type HostKeys } from '../common/signing.ts'
-import type { Replica } from '../common/layout.ts'
 
 /** Names and values, in the order in which they are sent. */
-export type Fields = Readonly<Record<string, string>>
+export type Fields = Record<string, string>
 
 /** Status and fields of an answer that holds a file or a part of it. */
 export function fileAnswer(
@@ -15,17 +14,16 @@ export function fileAnswer(
   range: ByteRange | undefined,
 ): { status: 200 | 206; fields: Fields } {
   const length = range ? range.last - range.first + 1 : size
-  return {
-    status: range ? 206 : 200,
-    fields: {
-      'Content-Type': 'application/octet-stream',
-      'Content-Length': String(length),
-      'Last-Modified': modifiedAt.toUTCString(),
-      'Accept-Ranges': 'bytes',
-      'X-Content-Type-Options': 'nosniff',
-      ...(range && { 'Content-Range': `bytes ${range.first}-${range.last}/${size}` }),
-    },
+  const fields: Fields = {
+    'Content-Type': 'application/octet-stream',
+    'Content-Length': String(length),
+    'Last-Modified': modifiedAt.toUTCString(),
+    'Accept-Ranges': 'bytes',
+    'X-Content-Type-Options': 'nosniff',
   }
+  if (!range) return { status: 200, fields }
+  fields['Content-Range'] = `bytes ${range.first}-${range.last}/${size}`
+  return { status: 206, fields }
 }
 
 /** Fields that say what was stored: a receipt where there is a key and a fid, and the digests. */
@@ -34,13 +32,9 @@ export function storedFields(
   key: HostKeys | undefined,
   { devid, fid }: { readonly devid: number; readonly fid: number | undefined },
 ): Fields {
-  const receipt: { replica: Replica; key: HostKeys } | undefined =
-    key && fid !== undefined ? { replica: { devid, fid }, key } : undefined
+  const fields: Fields = { 'Repr-Digest': formatDigests(digests) }
+  if (!key || fid === undefined) return fields
   const sha256 = digests.sha256.toString('hex')
-  return {
-    ...(receipt && {
-      'Omg-Receipt': signReceipt(receipt.key, { ...receipt.replica, size, sha256 }),
-    }),
-    'Repr-Digest': formatDigests(digests),
-  }
+  fields['Omg-Receipt'] = signReceipt(key, { fid, devid, size, sha256 })
+  return fields
 }

@@ -1,4 +1,5 @@
 /** Which devices this node has: the directories `dev<N>` below the document root. */
+import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isCoded } from '../common/errors.ts'
@@ -83,13 +84,19 @@ export class Devices {
   /** Numbers of the devices that are there, ascending. Throws when the root cannot be read. */
   async list(): Promise<number[]> {
     const devids: number[] = []
-    for (const name of await readdir(this.#options.root)) {
-      const devid = Number(/^dev([1-9]\d{0,9})$/.exec(name)?.[1])
-      if (!(devid < 2 ** 31)) continue
-      const found = await stat(join(this.#options.root, name)).catch(() => undefined)
-      if (found?.isDirectory()) devids.push(devid)
+    for (const entry of await readdir(this.#options.root, { withFileTypes: true })) {
+      const devid = Number(/^dev([1-9]\d{0,9})$/.exec(entry.name)?.[1])
+      if (devid < 2 ** 31 && (await this.#isDirectory(devid, entry))) devids.push(devid)
     }
     return devids.sort((a, b) => a - b)
+  }
+
+  /** Asks no disk, as far as can be: one that hangs would hold a thread for each who asks. */
+  async #isDirectory(devid: number, entry: Dirent): Promise<boolean> {
+    if (!entry.isSymbolicLink()) return entry.isDirectory()
+    if (this.#known.has(devid)) return true
+    const found = await stat(join(this.#options.root, entry.name)).catch(() => undefined)
+    return found?.isDirectory() === true
   }
 
   close(): void {

@@ -6,6 +6,7 @@ import { createHash } from 'node:crypto'
 import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Algorithm } from './digests.ts'
+import { errnoOf } from './errno.ts'
 
 /** What the thread is asked. */
 export interface DigestJob {
@@ -53,7 +54,7 @@ function run({ id, path, algorithms, bytesPerSecond }: DigestJob): DigestResult 
     )
     return { id, digests, size: offset }
   } catch (err) {
-    return { id, code: (err as NodeJS.ErrnoException).code ?? 'EIO', offset }
+    return { id, code: errnoOf(err) || 'EIO', offset }
   } finally {
     if (fd !== undefined) closeSync(fd)
   }

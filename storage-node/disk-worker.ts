@@ -14,6 +14,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { parentPort } from 'node:worker_threads'
+import { errnoOf, hasErrno } from './errno.ts'
 
 /** A file call and its arguments; paths are absolute. */
 export type Call =
@@ -66,8 +67,7 @@ function attempt(call: Call): CallResult {
   try {
     return { value: make(call) }
   } catch (err) {
-    const { code = 'EIO', message } = err as NodeJS.ErrnoException
-    return { code, message }
+    return { code: errnoOf(err) || 'EIO', message: (err as Error).message }
   }
 }
 
@@ -112,7 +112,7 @@ function remove(parts: string, path: string): boolean {
   try {
     unlinkSync(parts)
   } catch (err) {
-    if ((err as NodeJS.ErrnoException).code !== 'ENOENT') throw err
+    if (!hasErrno(err, 'ENOENT')) throw err
   }
   if (!lstatSync(path).isFile()) return false
   unlinkSync(path)

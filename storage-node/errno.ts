@@ -1,18 +1,25 @@
 /** What the operating system says when a file operation fails, as codes of ours. */
 import { CodedError } from '../common/errors.ts'
 
-/** True when `err` is a system error with one of these names (`ENOENT`). */
+/** What libuv has no names for, as Linux numbers them on all that Node runs on. */
+const unnamed: Readonly<Record<number, string>> = { 74: 'EBADMSG', 117: 'EUCLEAN', 122: 'EDQUOT' }
+
+/** The name of a system error (`ENOENT`); of anything else its own `code`, or none: an empty one. */
+export function errnoOf(err: unknown): string {
+  const { errno, code } = (err ?? {}) as { errno?: unknown; code?: unknown }
+  return unnamed[-Number(errno)] ?? (typeof code === 'string' ? code : '')
+}
+
+/** True when `err` is a system error with one of these names. */
 export function hasErrno(err: unknown, ...names: string[]): boolean {
-  const { code } = (err ?? {}) as { code?: unknown }
-  return typeof code === 'string' && names.includes(code)
+  return names.includes(errnoOf(err))
 }
 
 /** The failure to answer with; anything that is not the disk's or the path's doing stays as it is. */
 export function explain(err: unknown, devid: number): unknown {
   if (err instanceof CodedError) return err
   const because = { cause: err }
-  const { code = '' } = err as { code?: string }
-  switch (code) {
+  switch (errnoOf(err)) {
     case 'ENOSPC':
     case 'EDQUOT':
       return new CodedError('insufficient_storage', `dev${devid} is full`, because)
@@ -22,6 +29,12 @@ export function explain(err: unknown, devid: number): unknown {
       return new CodedError('device_readonly', `dev${devid} does not let us`, because)
     case 'EIO':
     case 'ETIMEDOUT':
+    // Structures of the file system that do not hold together, and devices that are gone or broken.
+    case 'EBADMSG':
+    case 'EUCLEAN':
+    case 'ENODATA':
+    case 'ENODEV':
+    case 'EREMOTEIO':
       return new CodedError('device_failed', `dev${devid} has failed`, because)
     case 'ENOTDIR':
     case 'EISDIR':

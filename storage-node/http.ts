@@ -4,7 +4,7 @@ import type { Socket } from 'node:net'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 import { CodedError, isCoded } from '../common/errors.ts'
-import { createServer } from '../common/http.ts'
+import { createServer, type HttpOptions } from '../common/http.ts'
 import type { Logger } from '../common/log.ts'
 import { checkGrant, type Grant, type HostKeys } from '../common/signing.ts'
 import { version } from '../common/version.ts'
@@ -36,6 +36,8 @@ export interface NodeHttpOptions {
   readonly fsync: boolean
   readonly cors: CorsPolicy
   readonly log: Logger
+  /** What `/metrics` shows in place of what is in this process's registry. */
+  readonly shareMetrics?: HttpOptions['shareMetrics']
 }
 
 export interface NodeServer {
@@ -60,10 +62,11 @@ const capabilities = [
 
 /** Creates the server; it listens when told to. */
 export function createNodeServer(options: NodeHttpOptions): NodeServer {
-  const { log, devices, keys, open, cors } = options
+  const { log, devices, keys, open, cors, shareMetrics } = options
   const { app, metrics } = createServer({
     log,
     name: 'storage_node',
+    shareMetrics,
     fastify: {
       // One route for all files: the router would decode what must be read as it was sent.
       rewriteUrl: ({ url = '' }) => (/^\/(health|metrics)($|\?)/.test(url) ? url : '/file'),
@@ -141,6 +144,8 @@ function describeDevices(metrics: Registry, devices: Devices): void {
     help: '1 while files can be written to the device',
     labelNames: ['device', 'state'],
     registers: [metrics],
+    // Of several processes that tell of it.
+    aggregator: 'min',
     collect: () => {
       states.reset()
       for (const { devid, state } of devices.known()) {

@@ -17,6 +17,7 @@ import type { Devices } from './devices.ts'
 import { Inflow, type IncomingBody } from './inflow.ts'
 import { parseRange } from './range.ts'
 import { parseHotHead, type HotRequest } from './request-head.ts'
+import { drained } from './send.ts'
 import type { Uploads } from './uploads.ts'
 
 export interface LaneOptions {
@@ -37,7 +38,7 @@ const firstByteMs = 10_000
 const idleMs = 75_000
 
 /** Bytes that may wait while a request is answered or a piece written, before reading stops. */
-const maxWaiting = 256 * 1024
+const maxWaiting = 64 * 1024
 
 const reasons: Readonly<Record<number, string>> = {
   200: 'OK',
@@ -126,7 +127,8 @@ class Lane {
       void this.#serve(bytes)
       return
     }
-    this.#keep(bytes)
+    this.#waiting.push(Buffer.from(bytes))
+    this.#waitingBytes += bytes.length
     if (this.#waitingBytes > maxWaiting) this.#socket.pause()
   }
 
@@ -154,12 +156,14 @@ class Lane {
   async #serve(bytes: Buffer): Promise<void> {
     this.#busy = true
     let rest: Buffer | undefined = bytes
+    // What follows the first request is copied once, however many there are.
+    let isOurs = false
     while (rest) {
       const headEnd: number = rest.indexOf('\r\n\r\n') + 4
       const head: string = headEnd < 4 || headEnd > 8192 ? '' : rest.toString('latin1', 0, headEnd)
       const request: HotRequest | undefined = parseHotHead(head)
       if (!request) {
-        this.#keep(rest, true)
+        this.#keepBehind(rest, isOurs)
         return this.#handOver('')
       }
       const startedAt = performance.now()
@@ -168,10 +172,10 @@ class Lane {
       if (method === 'PUT') {
         const used: number = Math.min(rest.length, headEnd + length)
         const body = this.#inflow.beginBody(rest.subarray(headEnd, used), length)
-        this.#keep(rest.subarray(used), true)
+        this.#keepBehind(rest.subarray(used), isOurs)
         status = await this.#put(request, head, body)
       } else {
-        this.#keep(rest.subarray(headEnd), true)
+        this.#keepBehind(rest.subarray(headEnd), isOurs)
         status = await this.#get(request, head)
       }
       if (status === undefined) return
@@ -183,7 +187,10 @@ class Lane {
         this.#socket.end()
         return
       }
+      if (this.#socket.writableNeedDrain) await drained(this.#socket)
+      if (this.#socket.destroyed) return
       rest = this.#takeWaiting()
+      isOurs = true
     }
     this.#busy = false
     if (this.#ended) this.#socket.end()
@@ -254,7 +261,8 @@ class Lane {
           whole,
         })
       })
-      const fields = { ...storedFields(written, keys[0], replica), 'Content-Length': '0' }
+      const fields = storedFields(written, keys[0], replica)
+      fields['Content-Length'] = '0'
       this.#socket.write(this.#head(201, fields, request), 'latin1')
       return 201
     } catch (err) {
@@ -285,19 +293,18 @@ class Lane {
     return `${text}${close ? 'Connection: close\r\n' : oldClient ? 'Connection: keep-alive\r\n' : ''}\r\n`
   }
 
-  /** Copies bytes to be used later; `first` puts them before the others. */
-  #keep(bytes: Buffer, first = false): void {
+  /** Keeps what is behind a request until that is answered; copied, unless the bytes are ours. */
+  #keepBehind(bytes: Buffer, isOurs: boolean): void {
     if (bytes.length === 0) return
-    const kept = Buffer.from(bytes)
-    if (first) this.#waiting.unshift(kept)
-    else this.#waiting.push(kept)
-    this.#waitingBytes += kept.length
+    this.#waiting.unshift(isOurs ? bytes : Buffer.from(bytes))
+    this.#waitingBytes += bytes.length
   }
 
   /** All that is there to go on with; undefined when that is nothing. */
   #takeWaiting(): Buffer | undefined {
     if (this.#waiting.length === 0) return undefined
-    const all = Buffer.concat(this.#waiting)
+    const [first] = this.#waiting
+    const all = this.#waiting.length === 1 ? first : Buffer.concat(this.#waiting)
     this.#waiting = []
     this.#waitingBytes = 0
     if (this.#socket.isPaused()) this.#socket.resume()

@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { once } from 'node:events'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Registry } from 'prom-client'
 import { ConfigError, formatAddress, parseAddress } from '../common/config.ts'
 import type { Daemon } from '../common/daemon.ts'
 import type { Address } from '../common/config.ts'
@@ -14,6 +15,7 @@ import { hasErrno } from './errno.ts'
 import { createNodeServer } from './http.ts'
 import { ownLocks, workerLocks } from './part-locks.ts'
 import { createSideChannel } from './side-channel.ts'
+import { talkTo } from './talk.ts'
 
 export interface ServingNode extends Daemon {
   readonly address: Address
@@ -50,12 +52,17 @@ export function createServingNode(
 ): ServingNode {
   const { root, name, open } = config
   const fsync = config.fsync !== 'off'
-  const locks = among ? workerLocks() : undefined
+  let own: Registry | undefined
+  const first = among
+    ? talkTo(process, (message, sent) => process.send?.(message, undefined, undefined, sent), {
+        'own metrics': () => own?.getMetricsAsJSON(),
+      })
+    : undefined
   const devices = new Devices({
     root,
     fsync,
     log,
-    locks: locks ?? ownLocks(),
+    locks: first ? workerLocks(first) : ownLocks(),
     ...(among && { onFailed: (failed: number) => process.send?.({ failed }) }),
   })
   const onMessage = ({ failed, fileCalls }: NodeMessage): void => {
@@ -66,7 +73,25 @@ export function createServingNode(
   const keys = secrets.map(hostKeys)
   const sources = sourceList(config)
   const cors = config.cors ?? 'signed'
-  const server = createNodeServer({ devices, name, open, keys, sources, fsync, cors, log })
+  const server = createNodeServer({
+    devices,
+    name,
+    open,
+    keys,
+    sources,
+    fsync,
+    cors,
+    log,
+    ...(first && {
+      shareMetrics: metrics => {
+        own = metrics
+        return async () => {
+          const text = await first.ask('metrics')
+          return typeof text === 'string' ? text : ''
+        }
+      },
+    }),
+  })
   const { app } = server
   const { ending, end } = createEnding()
   const side = among
@@ -114,7 +139,7 @@ export function createServingNode(
       await app.close()
       clearTimeout(cut)
       await server.close()
-      locks?.close()
+      first?.close()
       devices.close()
     },
   }

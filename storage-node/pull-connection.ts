@@ -26,6 +26,13 @@ export interface Fetch {
   retried: boolean
 }
 
+/** How a connection ended. */
+interface Ending {
+  /** As connections do that nobody needs any more. */
+  readonly isOrderly?: boolean
+  readonly code?: 'source_failed' | 'source_refused'
+}
+
 export interface PullConnectionOptions {
   readonly origin: URL
   readonly buffers: Buffers
@@ -83,7 +90,7 @@ export class PullConnection {
         if (!this.#isFull) this.#end('no answer in time')
       })
       .on('error', (err: Error) => this.#end(err.message))
-      .on('close', () => this.#end('it broke off', this.#isKept))
+      .on('close', () => this.#end('it broke off', { isOrderly: this.#isKept }))
   }
 
   /** How many are under way. */
@@ -160,7 +167,9 @@ export class PullConnection {
       lengths.length !== 1 ||
       /\r\ntransfer-encoding:/i.test(head)
     ) {
-      this.#end(`it answered ${status ?? 'no HTTP'}`)
+      // Where it points to is nobody's source.
+      const code = status?.startsWith('3') ? 'source_refused' : 'source_failed'
+      this.#end(`it answered ${status ?? 'no HTTP'}`, { code })
       return
     }
     // Servers of HTTP/1.0 (Perlbal) need not take the next request before they have answered.
@@ -181,7 +190,7 @@ export class PullConnection {
     this.#body = undefined
     this.#fetches.shift()?.complete(body)
     if (!this.#isKept) {
-      this.#end('it was closed', true)
+      this.#end('it was closed', { isOrderly: true })
       return
     }
     this.#socket.setTimeout(this.#fetches.length > 0 ? answerMs : idleMs)
@@ -191,7 +200,7 @@ export class PullConnection {
   }
 
   /** The first that is under way has failed; or none, when a kept connection was closed in between. */
-  #end(why: string, isOrderly = false): void {
+  #end(why: string, { isOrderly = false, code = 'source_failed' }: Ending = {}): void {
     if (this.#ended) return
     this.#ended = true
     this.#socket.destroy()
@@ -199,11 +208,11 @@ export class PullConnection {
     const isStale = isOrderly && !this.#body && first?.retried === false
     this.#body?.fail()
     this.#body = undefined
-    const failed = (): CodedError => new CodedError('source_failed', `the source failed: ${why}`)
+    const failed = new CodedError(code, `the source failed: ${why}`)
     if (isStale) first.retried = true
-    else first?.fail(failed())
+    else first?.fail(failed)
     // Who has never answered will not answer the others either.
-    if (!this.#hasAnswered) for (const fetch of others.splice(0)) fetch.fail(failed())
+    if (!this.#hasAnswered) for (const fetch of others.splice(0)) fetch.fail(failed)
     this.#options.onEnd(isStale ? [first, ...others] : others)
   }
 }

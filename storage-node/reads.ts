@@ -74,9 +74,10 @@ async function sendOpened(
   const start = range?.first ?? 0
   const length = range ? range.last - range.first + 1 : size
   const { status, fields } = fileAnswer(file, range)
+  if (digest !== '') fields['Repr-Digest'] = digest
   const begin = (): string => {
     reply.hijack()
-    reply.raw.writeHead(status, digest === '' ? fields : { ...fields, 'Repr-Digest': digest })
+    reply.raw.writeHead(status, fields)
     return ''
   }
   if (method === 'HEAD' || length === 0) {

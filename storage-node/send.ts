@@ -95,3 +95,21 @@ function write(out: Writable, chunk: Buffer): Promise<boolean> {
     if (!taken) timer = setTimeout(() => out.destroy(), stallMs)
   })
 }
+
+/**
+ * Resolves when all that was written is handed to the system, or the client has gone; one that takes
+ * nothing for half a minute is cut off. For who has been told to wait.
+ */
+export function drained(out: Writable): Promise<void> {
+  return new Promise(resolve => {
+    const timer = setTimeout(() => out.destroy(), stallMs)
+    const end = (): void => {
+      clearTimeout(timer)
+      out.off('drain', end)
+      out.off('close', end)
+      resolve()
+    }
+    out.on('drain', end)
+    out.on('close', end)
+  })
+}

@@ -3,13 +3,14 @@
  * sizes, digests and how busy the disks are (MogileFS-Server, `lib/Mogstored/SideChannelClient.pm`).
  */
 import { createServer, type Server, type Socket } from 'node:net'
-import { isCoded } from '../common/errors.ts'
+import { CodedError, isCoded } from '../common/errors.ts'
 import type { Logger } from '../common/log.ts'
 import { isLocal, type AllowList } from './allow-list.ts'
 import { DigestError } from './digester.ts'
 import type { Algorithm } from './digests.ts'
 import type { Devices } from './devices.ts'
 import { Utilization } from './iostat.ts'
+import { drained } from './send.ts'
 import { parseTarget, type Target } from './target.ts'
 
 export interface SideChannelOptions {
@@ -26,9 +27,6 @@ export interface SideChannelOptions {
 
 const maxLine = 8 * 1024
 const maxConnections = 256
-
-/** Requests of one connection that may wait, before reading stops. */
-const maxWaiting = 64
 
 /** Bytes that a subscriber may leave unread before it misses blocks. */
 const maxUnread = 64 * 1024
@@ -72,46 +70,49 @@ export function createSideChannel(options: SideChannelOptions): Server {
       socket.destroy()
       return
     }
-    serve(socket, options, () => watch(socket))
+    serve(socket, options, () => watch(socket)).catch(() => socket.destroy())
   })
   server.maxConnections = maxConnections
   return server
 }
 
-function serve(socket: Socket, options: SideChannelOptions, watch: () => void): void {
-  let text = ''
-  let watching = false
-  let waiting = 0
-  let last: Promise<void> = Promise.resolve()
-  socket.setEncoding('latin1')
-  socket.on('data', (chunk: string) => {
-    if (watching) return
-    text += chunk
-    for (;;) {
-      const end = text.indexOf('\n')
-      if ((end < 0 ? text.length : end) > maxLine) {
-        socket.destroy()
-        return
-      }
-      if (end < 0) return
-      const line = text.slice(0, end).replace(/\r$/, '')
-      text = text.slice(end + 1)
-      if (line.toLowerCase() === 'watch') {
-        watching = true
-        text = ''
-        void last.then(watch)
-        return
-      }
-      if (line === '') continue
-      if (++waiting >= maxWaiting) socket.pause()
-      last = last
-        .then(() => answer(line, socket, options))
-        .then(reply => {
-          if (--waiting < maxWaiting) socket.resume()
-          if (!socket.destroyed) socket.write(`${reply}\r\n`, 'latin1')
-        })
+/** Answers the requests of a connection in their order, until its client leaves or starts to watch. */
+async function serve(
+  socket: Socket,
+  options: SideChannelOptions,
+  watch: () => void,
+): Promise<void> {
+  for await (const line of readLines(socket)) {
+    if (line.toLowerCase() === 'watch') {
+      watch()
+      // Else nobody would hear that it leaves.
+      socket.resume()
+      return
     }
-  })
+    const reply = await answer(line, socket, options)
+    if (!socket.write(`${reply}\r\n`, 'latin1')) await drained(socket)
+  }
+}
+
+/** The lines that come, but for empty ones. Throws line_too_long, and what the connection breaks off with. */
+async function* readLines(socket: Socket): AsyncGenerator<string, void, undefined> {
+  let rest = ''
+  socket.setEncoding('latin1')
+  const chunks = socket.iterator({ destroyOnReturn: false }) as AsyncIterable<string>
+  for await (const chunk of chunks) {
+    const lines = (rest + chunk).split('\n')
+    rest = lines.pop() ?? ''
+    for (const line of lines) {
+      checkLength(line)
+      const request = line.replace(/\r$/, '')
+      if (request !== '') yield request
+    }
+    checkLength(rest)
+  }
+}
+
+function checkLength({ length }: string): void {
+  if (length > maxLine) throw new CodedError('line_too_long', `more than ${maxLine} bytes`)
 }
 
 /** The answer to one line. Never rejects. */
@@ -120,10 +121,8 @@ async function answer(
   socket: Socket,
   { devices, log, shutdown, setFileCalls }: SideChannelOptions,
 ): Promise<string> {
-  const [word = '', uri = '', reason, ...more] = line.split(' ')
-  const algorithm = Object.hasOwn(digestNames, word) ? digestNames[word] : undefined
   try {
-    if (word === 'shutdown') {
+    if (/^shutdown( |$)/.test(line)) {
       if (!isLocal(socket.remoteAddress)) return 'ERROR: not allowed'
       setImmediate(shutdown) // behind the answer
       return 'OK'
@@ -133,9 +132,9 @@ async function answer(
       setFileCalls(Number(fileCalls))
       return 'OK'
     }
-    const isKnown =
-      word === 'size' ? reason === undefined : algorithm !== undefined && more.length === 0
-    if (!isKnown || uri === '') return `ERROR: unknown command: ${shown(line)}`
+    const asked = /^(size) (\S+)$/.exec(line) ?? /^(MD5|SHA-1) (\S+)(?:\s+(\w+))?$/.exec(line) ?? []
+    const [, word, uri, reason] = asked
+    if (word === undefined || uri === undefined) return `ERROR: unknown command: ${shown(line)}`
     if (uri.includes('..')) return 'ERROR: uri invalid (contains ..)'
     const target = findTarget(uri)
     if (word === 'size') return `${shown(uri)} ${await sizeOf(devices, target)}`

@@ -7,6 +7,8 @@ import type { StorageNodeConfig } from './config.ts'
 import { Devices } from './devices.ts'
 import { createLockKeeper, ownLocks } from './part-locks.ts'
 import { createEnding, createHousekeeper, createSide, type NodeMessage } from './node.ts'
+import { addMetrics } from './shared-metrics.ts'
+import { talkTo, type Talk } from './talk.ts'
 import { formatAddress } from '../common/address.ts'
 
 /** Milliseconds until a worker that died is started again. */
@@ -45,26 +47,39 @@ export function createSupervisor(
   })
   const housekeeper = createHousekeeper(devices, log)
   const keepLocks = createLockKeeper()
+  const serving = new Set<Talk>()
   let closing = false
   let http: string | undefined
 
   const startWorker = async (): Promise<void> => {
     const worker = cluster.fork({ UV_THREADPOOL_SIZE: threads })
-    keepLocks(worker)
+    const talk = talkTo(worker, (message, sent) => worker.send(message, sent), {
+      ...keepLocks(worker),
+      metrics: () => addMetrics(serving),
+    })
     worker.on('message', (message: { failed?: number }) => {
       if (message.failed !== undefined && !failed.has(message.failed)) tellAll(message.failed)
     })
     const { listening } = await ready(worker)
-    for (const devid of failed) worker.send({ failed: devid } satisfies NodeMessage)
-    if (fileCalls !== undefined) worker.send({ fileCalls } satisfies NodeMessage)
+    for (const devid of failed) tell(worker, { failed: devid })
+    if (fileCalls !== undefined) tell(worker, { fileCalls })
     http ??= listening['http']
+    serving.add(talk)
     worker.once('exit', (code, signal) => {
-      if (closing) return
+      serving.delete(talk)
       log.warn({ code, signal }, 'a worker ended')
-      setTimeout(() => {
-        if (!closing) startWorker().catch((err: unknown) => log.error({ err }, 'no new worker'))
-      }, restartMs).unref()
+      restartWorker()
     })
+  }
+  const restartWorker = (): void => {
+    if (closing) return
+    setTimeout(() => {
+      if (closing) return
+      startWorker().catch((err: unknown) => {
+        log.error({ err }, 'no new worker')
+        restartWorker()
+      })
+    }, restartMs)
   }
 
   return {
@@ -95,8 +110,13 @@ export function createSupervisor(
   }
 }
 
+/** Sends a worker a message; one that is just ending does without. */
+function tell(worker: Worker, message: NodeMessage): void {
+  worker.send(message, () => {})
+}
+
 function broadcast(message: NodeMessage): void {
-  for (const worker of Object.values(cluster.workers ?? {})) worker?.send(message)
+  for (const worker of Object.values(cluster.workers ?? {})) if (worker) tell(worker, message)
 }
 
 function ready(worker: Worker): Promise<ReadyMessage> {

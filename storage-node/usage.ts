@@ -19,7 +19,8 @@ export interface Usage {
 export async function readUsage(directory: string, disk: Disk): Promise<Usage> {
   const fs = await disk.statfs(directory)
   const kib = (blocks: number): number => Math.floor((blocks * fs.bsize) / 1024)
-  const available = kib(fs.bavail)
+  // Without inodes there is no room, however many blocks are free; some file systems count none.
+  const available = fs.files > 0 && fs.ffree === 0 ? 0 : kib(fs.bavail)
   // Trackers refuse a report in which a number is zero.
   const used = Math.max(1, kib(fs.blocks - fs.bfree))
   const { source, readOnly } = await mountOf(directory)
@@ -45,7 +46,9 @@ async function mountOf(directory: string): Promise<{ source: string; readOnly: b
     const inside = point === '/' || directory === point || directory.startsWith(`${point}/`)
     if (!inside) continue
     const options = [...(fields[5] ?? '').split(','), ...superOptions.split(',')]
-    best = { point, source, readOnly: options.includes('ro') }
+    // The second is ext4's after an error, since Linux 6.15.
+    const readOnly = options.includes('ro') || options.includes('emergency_ro')
+    best = { point, source, readOnly }
   }
   return best
 }

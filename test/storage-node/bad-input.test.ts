@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
-import { hostKeys, signGrant } from '../../common/signing.ts'
+import { checkReceipt, hostKeys, signGrant } from '../../common/signing.ts'
 import { exchange, keys, secret, signed, startNode, statusAndCode, type TestNode } from './node.ts'
 
 const replica = { devid: 1, fid: 7 }
@@ -249,7 +249,14 @@ void t.test('without its very own token nothing can be done', async t => {
   t.equal((await node.send('PUT', probe, { body: '2' })).status, 201)
 })
 
-void t.test('while secrets change, both count', async t => {
+void t.test('while secrets change, both count, and the new one signs', async t => {
   const node = await startNode(t, { secret: 'n'.repeat(32), previousSecret: secret })
-  t.equal((await node.send('PUT', signed('PUT', replica), { body: 'x' })).status, 201)
+  const newest = hostKeys('n'.repeat(32))
+  const expires = Math.floor(Date.now() / 1000) + 60
+  const grant = { method: 'PUT', devid: 1, object: '7' } as const
+  for (const target of [signed('PUT', replica), `${path}?${signGrant(newest, grant, expires)}`]) {
+    const { status, headers } = await node.send('PUT', target, { body: 'x' })
+    t.equal(status, 201)
+    t.ok(checkReceipt([newest], String(headers['omg-receipt'])))
+  }
 })

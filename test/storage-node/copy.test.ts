@@ -119,6 +119,22 @@ void t.test('a source that is not on the list is not even connected to', async t
   t.same(filesBelow(node.root), [])
 })
 
+void t.test('a source that points elsewhere is not followed', async t => {
+  const other = await startFake(t, '')
+  const redirect = `Location: http://${other.origin}${at(1)}\r\nContent-Length: 0\r\n\r\n`
+  const fakes = await Promise.all(
+    [301, 302, 307, 308].map(status => startFake(t, `HTTP/1.1 ${status} Away\r\n${redirect}`)),
+  )
+  const sources = [other, ...fakes].map(({ origin }) => origin).join(',')
+  const node = await startNode(t, { sources })
+  for (const { origin } of fakes) {
+    const answer = await copy(node, target, { source: `http://${origin}${at(1)}` })
+    t.match(answer, { status: 403, code: 'source_refused' })
+  }
+  t.equal(other.connections(), 0)
+  t.same(filesBelow(node.root), [])
+})
+
 void t.test('a source that is not what was announced leaves no file', async t => {
   const ok = (length: number, body: string): string =>
     `HTTP/1.1 200 OK\r\nContent-Length: ${length}\r\nConnection: close\r\n\r\n${body}`
@@ -127,7 +143,6 @@ void t.test('a source that is not what was announced leaves no file', async t =>
     ['of another length', ok(bytes.length + 1, `${bytes}x`)],
     ['of other bytes', ok(bytes.length, bytes.replace('b', 'B'))],
     ['without a length', `HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n${bytes}`],
-    ['elsewhere', 'HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n'],
     ['missing', 'HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n'],
     ['garbage', 'garbage\r\n\r\n'],
     ['silent', ''],

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { missing } from '../helpers/missing.ts'
@@ -22,6 +22,18 @@ const mountTmpfs = (): void => {
   }
 }
 
+/** Mounts an ext4 of its own at `disk`; returns where it is told to have met an error. */
+function mountImage(image: string, disk: string): string {
+  writeFileSync(image, '')
+  truncateSync(image, 8 * 1024 * 1024)
+  run('mkfs.ext4', '-q', '-F', image)
+  run('mount', '-o', 'loop,errors=remount-ro', image, disk)
+  const mounts = readFileSync('/proc/self/mountinfo', 'utf8').split('\n')
+  const [, source = ''] =
+    / - ext4 (\S+)/.exec(mounts.find(line => line.includes(` ${disk} `))!) ?? []
+  return `/sys/fs/ext4/${basename(source)}/trigger_fs_error`
+}
+
 // Nobody else may mount, on no machine.
 const isRoot = process.getuid?.() === 0
 const noMount = isRoot ? missing('the right to mount a tmpfs', mountTmpfs) : 'needs root'
@@ -38,6 +50,12 @@ async function startOnTmpfs(t: Test, options: string): Promise<TestNode & { disk
     rmSync(root, { recursive: true })
   })
   return { ...(await startNode(t, { root, devices: [2] })), disk }
+}
+
+/** KiB that a node has room for on device 1, as it says. */
+async function roomOf(node: TestNode): Promise<number> {
+  const { body } = await node.send('GET', '/dev1/usage')
+  return Number(/available: (\d+)/.exec(body.toString())?.[1])
 }
 
 const path = (fid: number): string => replicaPath({ devid: 1, fid })
@@ -78,6 +96,10 @@ void t.test('a disk without inodes is full', { skip: noMount }, async t => {
   }
   t.equal(status, 507)
   t.equal((await node.send('GET', path(1))).status, 200)
+  await until('it says so', async () => (await roomOf(node)) === 0)
+  await node.send('DELETE', path(1))
+  await until('there is room again', async () => (await roomOf(node)) > 0)
+  t.equal((await node.send('PUT', path(1), { body: 'x' })).status, 201)
 })
 
 void t.test('a disk that turned read-only is still read', { skip: noMount }, async t => {
@@ -155,13 +177,39 @@ void t.test(
 
 void t.test('what cannot be written to says that it has no room', { skip: noMount }, async t => {
   const node = await startOnTmpfs(t, 'size=1m')
-  const available = async (): Promise<number> => {
-    const { body } = await node.send('GET', '/dev1/usage')
-    return Number(/available: (\d+)/.exec(body.toString())?.[1])
-  }
-  t.ok((await available()) > 0)
+  t.ok((await roomOf(node)) > 0)
   run('mount', '-o', 'remount,ro', node.disk)
-  await until('no room', async () => (await available()) === 0)
+  await until('no room', async () => (await roomOf(node)) === 0)
   run('mount', '-o', 'remount,rw', node.disk)
-  await until('room', async () => (await available()) > 0)
+  await until('room', async () => (await roomOf(node)) > 0)
 })
+
+void t.test(
+  'a file system that met an error is read-only, and says that it has no room',
+  { skip: noMount },
+  async t => {
+    const root = mkdtempSync(join(tmpdir(), 'omg-'))
+    const disk = join(root, 'dev1')
+    mkdirSync(disk)
+    t.teardown(() => rmSync(root, { recursive: true }))
+    let trigger: string
+    try {
+      trigger = mountImage(join(root, 'image'), disk)
+    } catch {
+      t.pass('no loop device with ext4 here')
+      return
+    }
+    t.teardown(() => run('umount', disk))
+    const node = await startNode(t, { root, devices: [2] })
+    t.equal((await node.send('PUT', path(1), { body: 'x' })).status, 201)
+    t.ok((await roomOf(node)) > 0)
+    writeFileSync(trigger, 'a test')
+    t.match(await node.send('PUT', path(2), { body: 'y' }), { status: 503 })
+    t.equal(await roomOf(node), 0, 'at once')
+    await new Promise(resolve => setTimeout(resolve, 1_100))
+    t.equal(await roomOf(node), 0, 'and when it is looked at anew')
+    t.equal((await node.send('GET', path(1))).body.toString(), 'x')
+    const other = replicaPath({ devid: 2, fid: 1 })
+    t.equal((await node.send('PUT', other, { body: 'x' })).status, 201, 'others go on')
+  },
+)

@@ -1,7 +1,7 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { buffer, text } from 'node:stream/consumers'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import {
@@ -161,12 +161,26 @@ void t.test('a node that closes ends idle connections and answers what is under 
   busy.on('data', chunk => (answer += chunk.toString()))
   const request = put(2, 'y'.repeat(100_000))
   busy.write(request.slice(0, 50_000))
-  await until('the upload has begun', () => filesBelow(node.root).length === 2)
+  // The second goes through Node's server, and what the third gets does not say that it is the last.
+  const handedOver = connect(node.port, '127.0.0.1')
+  let other = ''
+  handedOver.on('data', chunk => (other += chunk.toString()))
+  handedOver.write('PUT /dev1/name HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhel')
+  writeFileSync(join(node.root, 'dev1', 'large'), Buffer.alloc(32 * 1024 * 1024))
+  const reader = connect(node.port, '127.0.0.1')
+  reader.write('GET /dev1/large HTTP/1.1\r\nHost: a\r\n\r\n')
+  await new Promise(resolve => reader.once('readable', resolve))
+  await until('the uploads have begun', () => filesBelow(node.root).length === 4)
   const closed = node.close()
   await new Promise(resolve => idle.once('close', resolve))
+  const startedAt = performance.now()
   busy.write(request.slice(50_000))
+  handedOver.write('lo')
+  t.ok((await buffer(reader)).length > 32 * 1024 * 1024, 'a download ends whole')
   await closed
   t.match(answer, /^HTTP\/1\.1 201 [^]*\r\nConnection: close\r\n/)
+  t.match(other, /^HTTP\/1\.1 201 [^]*\r\nconnection: close\r\n/)
+  t.ok(performance.now() - startedAt < 10_000, 'nobody is waited for who has their answer')
 })
 
 t.test('an upload that breaks off behind another request ends when its client does', async t => {

@@ -106,3 +106,44 @@ void t.test('parts of one file are written by one process at a time', onLinux, a
   holder.destroy()
   await until('the lock is free', async () => (await put(7)).status === 202)
 })
+
+void t.test('who reads no answers is not read any more', onLinux, async t => {
+  const root = rootWithDevice(t)
+  const node = await startDaemon(t, root)
+  const path = replicaPath({ devid: 1, fid: 7 })
+  const large = replicaPath({ devid: 1, fid: 8 })
+  await send(node.port, 'PUT', path)
+  await send(node.port, 'PUT', large, { body: Buffer.alloc(64 * 1024) })
+  const http = (line: string): string => `${line} HTTP/1.1\r\nHost: a\r\n\r\n`
+  const floods: [what: string, port: number, request: string][] = [
+    ['heads', node.port, http(`HEAD ${path}`)],
+    ['files', node.port, http(`GET ${large}`)],
+    ['what is handed over', node.port, http(`OPTIONS ${path}`)],
+    ['sizes', node.sidePort, `size /dev1/${'a'.repeat(200)}\n`],
+  ]
+  const memory = (): number => {
+    const status = readFileSync(`/proc/${node.child.pid}/status`, 'utf8')
+    return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024)
+  }
+  for (const [what, port, request] of floods) {
+    const socket = connect(port, '127.0.0.1').on('error', () => {})
+    t.teardown(() => socket.destroy())
+    const piece = request.repeat(Math.ceil((64 * 1024) / request.length))
+    const pieces = 500
+    let taken = 0
+    const pump = (): void => {
+      socket.write(piece, err => {
+        if (!err && ++taken < pieces) pump()
+      })
+    }
+    pump()
+    await until(`${what}: no more is read`, async () => {
+      const before = taken
+      await new Promise(resolve => setTimeout(resolve, 300))
+      return taken > 0 && taken === before
+    })
+    t.ok(taken < pieces, `${what}: ${taken} pieces of ${pieces} are taken`)
+  }
+  t.ok(memory() < 200, `${memory()} MiB at the most`)
+  t.equal((await send(node.port, 'GET', '/health')).status, 200, 'others are served')
+})

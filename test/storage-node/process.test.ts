@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, readlinkSync, renameSync } from 'node:fs'
 import { get, request } from 'node:http'
 import { connect } from 'node:net'
 import { join } from 'node:path'
@@ -10,6 +10,7 @@ import { replicaPath } from '../../common/layout.ts'
 import { connectRaw, type RawHttp } from '../bench/raw-http.ts'
 import { runProgram, startDaemon } from './daemon.ts'
 import { until } from '../helpers/until.ts'
+import { freePort } from './nginx.ts'
 import { filesBelow, send } from './node.ts'
 
 const path = replicaPath({ devid: 1, fid: 7 })
@@ -131,7 +132,8 @@ void t.test('200 clients at once are served in 150 MB', onLinux, async t => {
 
 void t.test('several processes serve one port, and one that dies is replaced', onLinux, async t => {
   const root = rootWithDevice(t)
-  const node = await startDaemon(t, root, {}, ['--workers', '2'])
+  const listen = `127.0.0.1:${await freePort()}`
+  const node = await startDaemon(t, root, {}, ['--workers', '2', '--listen', listen])
   const { pid } = node.child
   const workers = (): string[] =>
     readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ')
@@ -145,11 +147,26 @@ void t.test('several processes serve one port, and one that dies is replaced', o
   const first = workers()
   t.equal(first.length, 2)
   await work()
+  for (let i = 0; i < 3; i++) {
+    const { body } = await send(node.port, 'GET', '/metrics')
+    const puts = /^storage_node_requests_total\{method="PUT",code="201"\} (\d+)$/m
+    t.equal(puts.exec(body.toString())?.[1], '19', 'whoever is asked counts for all')
+    t.match(body.toString(), 'storage_node_device_writeable{device="1",state="writeable"} 1\n')
+  }
   process.kill(Number(first[0]), 'SIGKILL')
   await until('another one is there', () => {
     const now = workers()
     return now.length === 2 && !now.includes(first[0]!)
   })
+  await work()
+  renameSync(root, `${root}-away`)
+  process.kill(Number(workers().find(pid => !first.includes(pid))), 'SIGKILL')
+  const count = (n: number) => (): boolean => workers().length === n
+  await until('one is missing', count(1))
+  await until('another one is tried', count(2))
+  await until('it could not start', count(1))
+  renameSync(`${root}-away`, root)
+  await until('it is tried again', count(2))
   await work()
   t.equal(await node.kill('SIGTERM'), 0)
 })
