@@ -58,6 +58,9 @@ export interface ReadyLine {
   readonly pids: Record<string, number>
 }
 
+/** Ctrl-C, a service's stop, and a terminal that is closed. */
+const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
+
 /**
  * Runs the system until a signal; resolves when all of it is gone. Without `separate` one process
  * runs it, and Postgres another. With it, what dies of the tracker, the application and the reproxy
@@ -68,8 +71,7 @@ export async function up(options: UpOptions): Promise<void> {
   const log = createLogger('up', { level: options.logLevel, fd: 2 })
   const stop = new AbortController()
   const onSignal = (): void => stop.abort()
-  process.on('SIGINT', onSignal)
-  process.on('SIGTERM', onSignal)
+  for (const signal of endSignals) process.on(signal, onSignal)
   const undo: (() => Promise<void>)[] = []
   const running: Running[] = []
   const onRevive = (): void => {
@@ -89,8 +91,7 @@ export async function up(options: UpOptions): Promise<void> {
     for (const step of undo.reverse()) {
       await step().catch((err: unknown) => log.error({ err }, 'did not stop cleanly'))
     }
-    process.off('SIGINT', onSignal)
-    process.off('SIGTERM', onSignal)
+    for (const signal of endSignals) process.off(signal, onSignal)
     process.off('SIGUSR2', onRevive)
   }
 }

@@ -39,6 +39,8 @@ for (const separate of [false, true]) {
     t.equal(await file.text(), 'still here')
     t.equal(file.contentType, 'text/plain')
     t.equal(second.ready.token, first.ready.token, 'the token stays')
+    t.equal(await second.stop('SIGHUP'), 0, 'a closed terminal ends it as well')
+    for (const pid of Object.values(second.ready.pids)) await untilGone(pid)
   })
 }
 

@@ -16,8 +16,8 @@ export interface System {
   readonly process: ChildProcess
   /** Of the domain `photos`, with the admin token. */
   readonly client: Client
-  /** Ctrl-C; resolves with the exit status once the process has ended. */
-  stop(): Promise<number | null>
+  /** Ctrl-C, or another signal; resolves with the exit status once the process has ended. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
 /** Starts it on free ports with `data` as its directory; `t`'s teardown ends it. */
@@ -38,12 +38,12 @@ export async function startUp(
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     log += text
   })
-  const stop = async (): Promise<number | null> => {
-    child.kill('SIGINT')
+  const stop = async (signal: NodeJS.Signals = 'SIGINT'): Promise<number | null> => {
+    child.kill(signal)
     const [status] = await ended
     return status
   }
-  t.teardown(stop)
+  t.teardown(() => stop())
   const line = await Promise.race([
     once(createInterface(child.stdout), 'line').then(([text]) => String(text)),
     ended.then(([status]) => {
