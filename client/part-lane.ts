@@ -74,7 +74,7 @@ export function openPartLane(storage: StorageClient, target: UploadTarget, size:
 
   async function send(): Promise<PutAnswer> {
     let at = 0
-    let patientUntil = performance.now() + patienceMs
+    let patientUntil: number | undefined // since the node went on last
     for (;;) {
       const end = Math.min(at + partBytes, size)
       try {
@@ -82,30 +82,32 @@ export function openPartLane(storage: StorageClient, target: UploadTarget, size:
         const answer = await storage.put(url, bytes(at, end), { size: end - at, part, signal })
         if (end === size) return answer
         at = end
-        patientUntil = performance.now() + patienceMs
+        patientUntil = undefined
       } catch (err) {
         if (given === 0) throw err // another node can begin just as well
+        patientUntil ??= performance.now() + patienceMs
         const { receipt, offset, ...rest } = await resume(err, patientUntil)
         if (receipt !== undefined) return { receipt, ...rest } // only its answer had been lost
         if (offset === undefined || offset < keptFrom) throw err // what it lost is not here any more
-        if (offset > at) patientUntil = performance.now() + patienceMs
+        if (offset > at) patientUntil = undefined
+        else if (performance.now() > patientUntil) throw err
         at = Math.min(offset, given)
       }
       forget(at)
     }
   }
 
-  /** What the node has got, once it answers again. Throws `problem` when it does not in time. */
+  /** What the node has got. Throws why it does not tell when it is asked in vain until then. */
   async function resume(problem: unknown, until: number): Promise<PutAnswer> {
     for (let waitMs = 100; ; waitMs *= 2) {
       signal.throwIfAborted()
-      const late = performance.now() + waitMs > until
-      if (late || !isCoded(problem) || !passing.includes(problem.code)) throw problem
+      if (!isCoded(problem) || !passing.includes(problem.code)) throw problem
       await sleep(waitMs * (0.75 + Math.random() / 2), undefined, { signal })
       try {
         const part = { first: 0, total: size }
         return await storage.put(url, new Uint8Array(), { part, signal })
       } catch (err) {
+        if (performance.now() + 2 * waitMs > until) throw err
         problem = err
       }
     }

@@ -7,6 +7,7 @@ import { openPartLane, partedFrom } from './part-lane.ts'
 import type { Spread } from './spread.ts'
 import type { PutAnswer, StorageClient } from './storage.ts'
 
+/** How far a put has got. */
 export interface Progress {
   /** Bytes handed to the storage nodes so far. */
   readonly sent: number

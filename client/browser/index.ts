@@ -34,6 +34,7 @@ import {
 } from './memory.ts'
 import { digestOf, send } from './send.ts'
 
+/** How the page talks to its application, and what it wants to know. */
 export interface UploadOptions<F extends Blob, T> {
   /** Asks the application for a ticket for this file. */
   readonly open: (file: F, signal: AbortSignal | undefined) => Promise<UploadTicket>

@@ -43,7 +43,9 @@ const passing = [
 export async function send(options: SendOptions): Promise<StoredUpload> {
   const { file, ticket, resume, isLast, signal, onProgress } = options
   const { size } = file
-  let patientUntil = performance.now() + (resume && !isLast ? resumeMs : patienceMs)
+  let patience = resume && !isLast ? resumeMs : patienceMs
+  let patientUntil: number | undefined // from the first failure since the node went on last
+  let problem: unknown
   let at = 0
   let waitMs = resume ? 0 : undefined
   for (;;) {
@@ -59,17 +61,24 @@ export async function send(options: SendOptions): Promise<StoredUpload> {
       }
       if ('receipt' in reply)
         return check(reply.receipt, ticket, { size, digest: await options.digest })
-      if (reply.offset > at) patientUntil = performance.now() + patienceMs
+      if (reply.offset > at) {
+        patience = patienceMs
+        patientUntil = undefined
+      } else if (patientUntil !== undefined && performance.now() > patientUntil) throw problem
       at = reply.offset
       waitMs = undefined
       onProgress(at)
     } catch (err) {
       signal?.throwIfAborted()
+      problem = err
+      patientUntil ??= performance.now() + patience
       const passes = err instanceof UploadError && passing.includes(err.code)
       // One that has nothing yet is not waited for. One that is just writing what an earlier page
       // has sent refuses the question until it has noticed that the page is gone.
       const hopeful = at > 0 || isLast || resume
-      if (!passes || performance.now() > patientUntil || !hopeful) throw err
+      // What was under way may have taken long: only a question that fails tells that it is too late.
+      const late = waitMs !== undefined && performance.now() > patientUntil
+      if (!passes || late || !hopeful) throw err
       waitMs = Math.min((waitMs ?? 0) * 2 + 250, 10_000)
     }
   }

@@ -8,6 +8,8 @@ export interface CuttingRelay {
   received(): number
   /** Breaks the connections of now once so many bytes more have come. */
   cutAfter(bytes: number): void
+  /** Breaks the connections of now. */
+  cut(): void
   /** Whether new connections are taken; they are at first. */
   setOpen(open: boolean): void
   /** Hands nothing on any more once so many bytes more have come. */
@@ -22,6 +24,9 @@ export async function startCuttingRelay(t: Test, origin: string): Promise<Cuttin
   let cutAt = Infinity
   let isOpen = true
   let stallAt = Infinity
+  const cut = (): void => {
+    for (const one of sockets) one.resetAndDestroy()
+  }
   const server = createServer(socket => {
     if (!isOpen) {
       socket.resetAndDestroy()
@@ -47,7 +52,7 @@ export async function startCuttingRelay(t: Test, origin: string): Promise<Cuttin
       }
       if (received < cutAt) return
       cutAt = Infinity
-      for (const one of sockets) one.resetAndDestroy()
+      cut()
     })
     socket.once('end', () => upstream.end())
   })
@@ -63,6 +68,7 @@ export async function startCuttingRelay(t: Test, origin: string): Promise<Cuttin
     cutAfter(bytes) {
       cutAt = received + bytes
     },
+    cut,
     setOpen(open) {
       isOpen = open
     },

@@ -2,11 +2,13 @@ import { createHash } from 'node:crypto'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { startCuttingRelay, type CuttingRelay } from './cutting-relay.ts'
 import { startStandIn } from './stand-in.ts'
 
 t.setTimeout(3_600_000)
+t.jobs = 2 // two of them mostly wait
 
 const mib = 1024 * 1024
 const size = 80 * mib
@@ -55,26 +57,50 @@ void t.test('a large stream outlives cut connections, and is hardly sent twice',
   t.same(left, [], 'no part is left')
 })
 
-void t.test('a node that stays away is given up, and the others go on', async t => {
-  const cluster = await startStandIn(t, { hosts: 2 })
-  const relay = await startCuttingRelay(t, cluster.places[0]!.origin)
-  cluster.places = cluster.places.map((place, i) =>
-    i === 0 ? { ...place, origin: relay.origin } : place,
-  )
-  let isCut = false
-  const put = await cluster.client.put('large', Readable.from(pieces(size)), {
-    size,
-    onProgress({ sent }) {
-      if (isCut || sent < 30 * mib) return
-      isCut = true
-      relay.setOpen(false)
-      relay.cutAfter(1)
-    },
-  })
-  t.same(put.devids, [2])
-  t.equal(put.sha256, digestOf(size))
-  t.equal(cluster.commits.at(-1)?.makeCopies, true, 'the tracker is asked for the other copy')
+void t.test('a cut in a part that took long is no silence', { buffered: true }, async t => {
+  const cluster = await startStandIn(t, { hosts: 1 })
+  const [place] = cluster.places
+  const relay = await startCuttingRelay(t, place!.origin)
+  cluster.places = [{ ...place!, origin: relay.origin }]
+  async function* slowly(): AsyncGenerator<Buffer> {
+    let at = 0
+    for (const piece of pieces(size)) {
+      yield piece
+      at++
+      // For longer than the SDK waits for a node that is gone, in the first part.
+      if (at <= 11) await sleep(1000)
+      if (at === 11) relay.cutAfter(1)
+    }
+  }
+  const put = await cluster.client.put('slow', slowly(), { size })
+  t.match(put, { size, sha256: digestOf(size), devids: [1] })
+  t.equal(cluster.opened.length, 1)
 })
+
+void t.test(
+  'a node that stays away is given up, and the others go on',
+  { buffered: true },
+  async t => {
+    const cluster = await startStandIn(t, { hosts: 2 })
+    const relay = await startCuttingRelay(t, cluster.places[0]!.origin)
+    cluster.places = cluster.places.map((place, i) =>
+      i === 0 ? { ...place, origin: relay.origin } : place,
+    )
+    let isCut = false
+    const put = await cluster.client.put('large', Readable.from(pieces(size)), {
+      size,
+      onProgress({ sent }) {
+        if (isCut || sent < 30 * mib) return
+        isCut = true
+        relay.setOpen(false)
+        relay.cutAfter(1)
+      },
+    })
+    t.same(put.devids, [2])
+    t.equal(put.sha256, digestOf(size))
+    t.equal(cluster.commits.at(-1)?.makeCopies, true, 'the tracker is asked for the other copy')
+  },
+)
 
 void t.test('an abort ends a large put, and its requests', async t => {
   const cluster = await startStandIn(t, { hosts: 2 })

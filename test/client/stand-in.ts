@@ -63,7 +63,7 @@ export async function startStandIn(
     { devid, origin }: Place,
     { fid, method }: { fid: number; method: 'GET' | 'PUT' },
   ): string => {
-    const expires = Math.floor(Date.now() / 1000) + 60
+    const expires = Math.floor(Date.now() / 1000) + 3600
     const token = signGrant(keys, { method, devid, object: String(fid) }, expires)
     return `${origin}${replicaPath({ devid, fid })}?${token}`
   }

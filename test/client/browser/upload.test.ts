@@ -165,6 +165,22 @@ void t.test('an upload outlives cut connections and a reload', { skip: missing }
   t.equal(relays[1]!.received(), 0, 'to one node only')
 })
 
+void t.test('a cut in a part that took long is no silence', { skip: missing }, async t => {
+  const setting = await start(t)
+  const { page, relays, asked } = setting
+  const [relay] = relays
+  const { path, sha256 } = await makeFile(t, 20 * mib)
+  await page.clock.install()
+  relay!.stallAfter(12 * mib)
+  await setting.choose(path)
+  await until('a part is stuck', async () => relay!.received() > 12 * mib)
+  await page.clock.fastForward(40_000)
+  relay!.stallAfter(Infinity)
+  relay!.cut()
+  t.match(await setting.result(), { sha256, devids: [1] })
+  t.same(asked, ['/open', '/commit'], 'it is one upload')
+})
+
 void t.test('a node that goes away is replaced by another', { skip: missing }, async t => {
   const setting = await start(t)
   const { path, sha256 } = await makeFile(t, 2 * mib)
