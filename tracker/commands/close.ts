@@ -66,7 +66,6 @@ export async function createOpen(
     contentType: null,
     metadata: null,
     seconds: numberSetting(ctx.cluster.snapshot, 'upload_seconds'),
-    remembered: true,
   })
   if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
   expectUploads(ctx, devices.slice(0, 1), args.size)

@@ -12,6 +12,7 @@ import { copiesFor, reachableTarget } from '../policy/durability.ts'
 import { placeNewFile } from '../policy/placement.ts'
 import type { Caller } from '../store/audit.ts'
 import { fileKey, type FileId } from '../store/files.ts'
+import type { HostRow } from '../store/hosts.ts'
 import { insertDeletion, lateSeconds } from '../store/jobs.ts'
 import { abandonUpload as abandonRow, type UploadRow } from '../store/uploads.ts'
 import { getClassOf, getDomain, getFileClass } from './lookup.ts'
@@ -19,6 +20,9 @@ import { checkMetadata } from './metadata.ts'
 
 /** Devices beyond the copies wanted that a client may turn to when one fails. */
 const spares = 3
+
+/** Milliseconds that a node has to say what it is; it is remembered for a minute. */
+const askMs = 1_000
 
 export interface OpenArgs {
   readonly domain: string
@@ -58,12 +62,15 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
         : `${args.durability} needs ${target.copies} devices on ${target.hosts} hosts; now there are ${devices.length} on ${hosts}`,
     )
   }
-  const file = fileKey(domain.id, args.key)
+  const { slot } = fileKey(domain.id, args.key)
   const fid = await ctx.fids.next()
   const seconds = numberSetting(ctx.cluster.snapshot, 'upload_seconds')
+  // Without a spread, as in what else every request comes by: see docs/performance.md.
   const expiresAt = await ctx.names.insertUpload({
-    ...file,
     fid,
+    slot,
+    domainId: domain.id,
+    key: args.key,
     classId: classRow.id,
     size: args.size ?? null,
     devids: devices.map(device => device.devid),
@@ -74,15 +81,33 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
   })
   if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
   expectUploads(ctx, devices.slice(0, target.copies), args.size)
-  await ctx.directories.forReplica(
-    fid,
-    devices.map(({ devid }) => devid),
-  )
-  const targets = devices.flatMap(device => {
-    const url = ctx.urls.replica({ devid: device.devid, fid }, { method: 'PUT', seconds })
-    return url === undefined ? [] : { device, url }
-  })
-  return { fid, slot: file.slot, copies: target.copies, targets, expiresAt }
+  const [found] = await Promise.all([
+    Promise.all(devices.map(device => findTarget(ctx, { device, fid, seconds }))),
+    ctx.directories.forReplica(
+      fid,
+      devices.map(({ devid }) => devid),
+    ),
+  ])
+  const targets = found.filter(each => each !== undefined)
+  return { fid, slot, copies: target.copies, targets, expiresAt }
+}
+
+/**
+ * Where a client is to PUT. Where nodes are open, some may be MogileFS's own, and Perlbal takes a
+ * signature for a part of the file's name: what does not answer as a node of ours gets none.
+ */
+async function findTarget(
+  { urls, open, storage }: Context,
+  { device, fid, seconds }: { device: Device; fid: number; seconds: number },
+): Promise<Opened['targets'][number] | undefined> {
+  const replica = { devid: device.devid, fid }
+  const url = urls.replica(replica, { method: 'PUT', seconds })
+  if (url === undefined) return undefined
+  if (!open) return { device, url }
+  const signal = AbortSignal.timeout(askMs)
+  const can = await storage.capabilities(url, { signal }).catch(() => undefined)
+  const plain = can?.size === 0 ? urls.plain(replica, { method: 'PUT' }) : undefined
+  return { device, url: plain ?? url }
 }
 
 /** The devices that a new file of `size` bytes may go to, best first, spread over hosts. */
@@ -136,13 +161,16 @@ export async function commitUpload(
       `${upload.durability} needs ${target.copies} copies on ${target.hosts} hosts; there are ${devids.size} on ${countHosts(ctx, devids)}`,
     )
   }
+  const { domainId, classId } = upload
+  const { size, sha256 } = content
+  const held = [...devids]
   const replicate =
-    judgeReplicas(ctx, { ...upload, size: content.size, devids: [...devids] }).kind !== 'satisfied'
+    judgeReplicas(ctx, { domainId, classId, size, devids: held }).kind !== 'satisfied'
   const answer = {
-    size: content.size,
-    ...(content.sha256 ? { sha256: content.sha256 } : {}),
-    devids: [...devids],
-    copies: devids.size,
+    size,
+    ...(sha256 ? { sha256 } : {}),
+    devids: held,
+    copies: held.length,
     ...(target.reduced ? { reduced: target.reduced } : {}),
   }
   const committedAt = await ctx.names.commitUpload({
@@ -201,8 +229,7 @@ async function verifyCopy(
   const refused = (): CodedError =>
     new CodedError('bad_receipt', `no valid receipt of device ${devid}`)
   if (!devids.includes(devid)) throw refused()
-  const device = ctx.cluster.snapshot.devices.get(devid)
-  const host = device && ctx.cluster.snapshot.hosts.get(device.hostId)
+  const host = await findHostOf(ctx, devid)
   if (!host) throw refused()
   if (receipt !== undefined) {
     const told = parseReceipt(receipt)
@@ -215,6 +242,13 @@ async function verifyCopy(
   const found = url === undefined ? undefined : await ctx.storage.head(url)
   if (!found) throw new CodedError('size_verify_error', `device ${devid} has no such file`)
   return { devid, size: found.size, sha256: undefined }
+}
+
+/** Another tracker may have offered a device that this one has not heard of yet. */
+async function findHostOf({ cluster }: Context, devid: number): Promise<HostRow | undefined> {
+  if (!cluster.snapshot.devices.has(devid)) await cluster.refreshAfterMiss()
+  const { devices, hosts } = cluster.snapshot
+  return hosts.get(devices.get(devid)?.hostId ?? 0)
 }
 
 function agreedContent(

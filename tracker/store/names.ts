@@ -41,14 +41,12 @@ export interface Names {
   moveFile(move: Move): Promise<FileRow | undefined>
   /**
    * Opens an upload without waiting for the disk: when it ends, or undefined when the domain is gone.
-   * One that is `remembered` is found open once without a look into the database.
+   * It is found open once without a look into the database, where it may have been closed by others:
+   * what is done with it must look.
    */
-  insertUpload(upload: NewUpload & { readonly remembered?: boolean }): Promise<Date | undefined>
+  insertUpload(upload: NewUpload): Promise<Date | undefined>
   findUpload(id: FileId): Promise<UploadRow | undefined>
-  /**
-   * An open one, by its fid alone, as the line protocol names it. A remembered one may have been
-   * closed elsewhere: what is done with it must look.
-   */
+  /** An open one, by its fid alone, as the line protocol names it. */
   findOpenUpload(fid: number): Promise<OpenUpload | undefined>
   /** Commits an upload, flushed: when, or undefined when it is not open any more. */
   commitUpload(commit: Commit): Promise<Date | undefined>
@@ -63,12 +61,14 @@ const rememberedUploads = 5_000
 
 /** Creates it on two pools: `lazyDb` does not flush its commits. */
 export function createNames(db: Db, lazyDb: Db): Names {
-  // Two, since to take the oldest out of one again and again is slow: what was deleted stays in its way.
-  let remembered = new Map<number, OpenUpload>()
-  let earlier = remembered
+  const opened = new OpenedUploads()
   const insertUpload = createBatcher({
     ...writes,
     run: (uploads: readonly NewUpload[]) => insertUploads(lazyDb, uploads),
+  })
+  const findUpload = createBatcher({
+    ...reads,
+    run: (ids: readonly FileId[]) => findUploads(db, ids),
   })
   const findOpenUpload = createBatcher({
     ...reads,
@@ -95,34 +95,62 @@ export function createNames(db: Db, lazyDb: Db): Names {
     }),
     async insertUpload(upload) {
       const expiresAt = await insertUpload(upload)
-      if (expiresAt && upload.remembered) {
-        const { fid, slot, domainId, classId, key } = upload
-        const devids = [...upload.devids]
-        const open = { fid, slot, domainId, classId, key, devids, expiresAt, expired: false }
-        remembered.set(fid, open)
-        if (remembered.size >= rememberedUploads) {
-          earlier = remembered
-          remembered = new Map()
-        }
-      }
+      if (expiresAt) opened.add(upload, expiresAt)
       return expiresAt
     },
-    findUpload: createBatcher({
-      ...reads,
-      run: (ids: readonly FileId[]) => findUploads(db, ids),
-    }),
-    findOpenUpload(fid) {
-      const upload = remembered.get(fid) ?? earlier.get(fid)
-      if (!upload) return findOpenUpload(fid)
-      // Whoever asks again wants to know what has become of it.
-      remembered.delete(fid)
-      earlier.delete(fid)
-      return Promise.resolve(upload)
+    async findUpload(id) {
+      const upload = opened.take(id.fid)
+      return upload?.slot === id.slot ? upload : findUpload(id)
+    },
+    async findOpenUpload(fid) {
+      return opened.take(fid) ?? findOpenUpload(fid)
     },
     commitUpload: createBatcher({
       ...writes,
       keysOf: commitKeys,
       run: (commits: readonly Commit[]) => commitUploads(db, commits),
     }),
+  }
+}
+
+/** Uploads that this process has opened and not looked for yet. */
+class OpenedUploads {
+  // Two, since to take the oldest out of one again and again is slow: what was deleted stays in its way.
+  #newer = new Map<number, UploadRow>()
+  #older = this.#newer
+
+  add(upload: NewUpload, expiresAt: Date): void {
+    // Metadata may be long, and few files have any.
+    if (upload.metadata !== null) return
+    const { fid, slot, domainId, classId, key, size, durability, contentType } = upload
+    this.#newer.set(fid, {
+      fid,
+      slot,
+      domainId,
+      classId,
+      key,
+      size,
+      devids: [...upload.devids],
+      durability,
+      contentType,
+      metadata: null,
+      expiresAt,
+      expired: false,
+      committedAt: null,
+      answer: null,
+    })
+    if (this.#newer.size >= rememberedUploads) {
+      this.#older = this.#newer
+      this.#newer = new Map()
+    }
+  }
+
+  /** Whoever asks a second time wants to know what has become of it. */
+  take(fid: number): UploadRow | undefined {
+    const upload = this.#newer.get(fid) ?? this.#older.get(fid)
+    if (!upload) return undefined
+    this.#newer.delete(fid)
+    this.#older.delete(fid)
+    return upload
   }
 }

@@ -87,19 +87,27 @@ t.test(
       metadata: null,
       seconds: 60,
     } as const
-    for (const remembered of [true, false]) {
-      const fid = remembered ? 1 : 2
-      await names.insertUpload({ ...upload, fid, remembered })
+    await names.insertUpload({ ...upload, fid: 1 })
+    await names.insertUpload({ ...upload, fid: 2, metadata: { long: 'x' } })
+    for (const fid of [1, 2]) {
       for (const time of ['first', 'second']) {
         t.match(await names.findOpenUpload(fid), { fid, devids: [1, 2], expired: false }, time)
       }
     }
-    await names.insertUpload({ ...upload, fid: 3, remembered: true })
+    await names.insertUpload({ ...upload, fid: 3 })
     await abandonUpload(db, { fid: 3, slot: upload.slot }, 0)
     t.ok(await names.findOpenUpload(3), 'what happened elsewhere is not known')
     t.equal(await names.findOpenUpload(3), undefined)
     await open(4, 'key')
     t.ok(await names.findOpenUpload(4), 'one of another tracker is found')
+
+    await names.insertUpload({ ...upload, fid: 5 })
+    const [here, there] = [
+      await names.findUpload({ ...upload, fid: 5 }),
+      await names.findUpload({ ...upload, fid: 5 }),
+    ]
+    t.same({ ...here, expiresAt: 0 }, { ...there, expiresAt: 0 }, 'both ways know the same')
+    t.equal(here?.expiresAt.getTime(), there?.expiresAt.getTime())
   },
 )
 

@@ -198,7 +198,14 @@ t.test('nodes that are not ours', async t => {
       t.equal(await readFile(join(root, copy), 'utf8'), 'hello')
       t.match(await talk.ask('get_paths domain=test&key=from+ours'), /^OK paths=2&/)
 
-      for (const key of ['to+ours', 'from+ours']) await talk.ask(`delete domain=test&key=${key}`)
+      await talk.ask('set_state host=node1&device=1&state=readonly')
+      // The SDK asks either tracker, and the other one may not have heard of the node yet.
+      const { devids } = await cluster.client.put('of the SDK', 'hello', { class: 'one' })
+      t.strictSame(devids, [28])
+      t.equal(await (await cluster.client.get('of the SDK')).text(), 'hello')
+
+      for (const key of ['to+ours', 'from+ours', 'of+the+SDK'])
+        await talk.ask(`delete domain=test&key=${key}`)
       const sql = await openSql(t, cluster.databaseUrl)
       await until('its bytes are gone', async () => {
         // A busy machine may not answer in time, and would be asked again in ten minutes.
