@@ -15,6 +15,7 @@ export interface FileRequest {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
 }
 
+/** What to answer. */
 export interface FileAnswer {
   readonly status: 200 | 206 | 304 | 416
   readonly headers: Readonly<Record<string, string>>

@@ -12,14 +12,19 @@ export interface FileEntry {
   readonly fid: number
   /** Strong entity tag of this content, with its quotes. */
   readonly etag: string
+  /** Replication class. */
   readonly class: string
   /** Bytes. */
   readonly size: number
   /** Lower-case hex; absent for a file of a MogileFS client that no scrub has read yet. */
   readonly sha256?: string
+  /** Absent: nobody said. */
   readonly contentType?: string
+  /** Texts that were put with it, or changed since. */
   readonly metadata: Readonly<Record<string, string>>
+  /** When this content was committed. */
   readonly createdAt: Date
+  /** When content, class, type or metadata changed last. */
   readonly modifiedAt: Date
   /** Devices that hold a replica. */
   readonly devids: readonly number[]
@@ -29,6 +34,7 @@ export interface FileEntry {
 export interface LocatedFile extends FileEntry {
   /** Best replica first. They are signed: whoever has one can read the file until `expiresAt`. */
   readonly urls: readonly string[]
+  /** When the URLs end. */
   readonly expiresAt: Date
 }
 

@@ -27,6 +27,7 @@ import { upload } from './upload.ts'
 export interface FileFields {
   /** Bytes that it has, and is held to. */
   readonly size?: number | undefined
+  /** Media type, with which the file is served later; none: `application/octet-stream`. */
   readonly contentType?: string | undefined
   /** Replication class; the client's, or `default`. */
   readonly class?: string | undefined
@@ -39,6 +40,7 @@ export interface FileFields {
   readonly durability?: Durability | undefined
 }
 
+/** How a file is put. */
 export interface PutOptions extends FileFields, CallOptions {
   /** The body's own, where it has one. */
   readonly contentType?: string | undefined
@@ -56,6 +58,7 @@ export interface PutResult extends FileEntry {
   readonly reduced?: string
 }
 
+/** How a file is read: a part of it, and under which conditions. */
 export interface GetOptions extends CallOptions, Conditions {
   /** First byte to read; 0. */
   readonly start?: number | undefined
@@ -65,6 +68,7 @@ export interface GetOptions extends CallOptions, Conditions {
   readonly verify?: boolean | undefined
 }
 
+/** Which files are listed. */
 export interface ListOptions extends CallOptions {
   /** Only keys that begin with this. */
   readonly prefix?: Key | undefined
@@ -98,9 +102,11 @@ export interface Files {
    * bad_args, range_not_satisfiable.
    */
   get(key: Key, options?: GetOptions & Unconditional): Promise<ReadableFile>
+  /** The same under conditions, so that there may be nothing to read. */
   get(key: Key, options: GetOptions): Promise<ReadableFile | undefined>
   /** What is known of a file. Throws unknown_key. */
   stat(key: Key, options?: CallOptions): Promise<FileEntry>
+  /** Whether there is such a file: `stat` without unknown_key. */
   exists(key: Key, options?: CallOptions): Promise<boolean>
   /**
    * Files in the byte order of their keys, fetched as they are consumed. With a `delimiter`, what
@@ -108,6 +114,7 @@ export interface Files {
    * `{ prefix }`: `'prefix' in entry` tells the two apart.
    */
   list(options?: ListOptions & { readonly delimiter?: undefined }): AsyncIterable<FileEntry>
+  /** The same, with what is below a delimiter as one entry. */
   list(
     options: ListOptions & { readonly delimiter: string },
   ): AsyncIterable<FileEntry | PrefixEntry>

@@ -2,6 +2,7 @@
 import type { FileEntry, LocatedFile } from './entries.ts'
 import type { Range } from './replicas.ts'
 
+/** Header fields that describe a file, by their names in lower case. */
 export interface FileHeaders extends Record<string, string> {
   readonly 'content-type': string
   /** Strong: another content has another fid. */

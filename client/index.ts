@@ -28,11 +28,13 @@ import { createReader } from './reader.ts'
 import { createStorageClient } from './storage.ts'
 import { createTrackerApi, type TrackerApi } from './tracker-api/index.ts'
 
+/** What a client needs to know. */
 export interface ClientOptions {
   /** HTTP URLs of the trackers, or of a balancer before them. */
   readonly trackers: readonly string[]
   /** API token. */
   readonly token?: string
+  /** Whose files its methods are about; `client.domain(name)` is about another's. */
   readonly domain: string
   /** Class of the files put; the domain's default. */
   readonly class?: string
@@ -42,6 +44,7 @@ export interface ClientOptions {
   readonly budgetMs?: number
 }
 
+/** The files of a domain, and what the connections to its cluster are for besides. */
 export interface Client extends Files {
   /** The same client for another domain, on the same connections. */
   domain(name: string): Client
@@ -75,6 +78,7 @@ export type * from '../common/protocol/batch.ts'
 export type * from '../common/protocol/configuration.ts'
 export type * from '../common/protocol/fields.ts'
 export type * from '../common/protocol/files.ts'
+export type * from '../common/protocol/rehearsal.ts'
 export type * from '../common/protocol/status.ts'
 export type * from '../common/protocol/upkeep.ts'
 export type { DeletedMany, Keys } from './batches.ts'

@@ -144,6 +144,7 @@ const table = {
   failure: { status: 500, text: 'Operation failed' },
 } as const satisfies Record<string, ErrorSpec>
 
+/** Every code that there is. */
 export type ErrorCode = keyof typeof table
 
 const specs: ReadonlyMap<string, ErrorSpec> = new Map(Object.entries(table))
@@ -151,7 +152,9 @@ const specs: ReadonlyMap<string, ErrorSpec> = new Map(Object.entries(table))
 /** An expected failure. `message` is for people and may be shown to the caller; `code` is for programs. */
 export class CodedError extends Error {
   override readonly name = 'CodedError'
+  /** Stable: what a program decides by. */
   readonly code: ErrorCode
+  /** The HTTP status that carries it. */
   readonly statusCode: number
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {

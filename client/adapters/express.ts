@@ -9,6 +9,7 @@ import { answerFile, type Served } from '../answer-file.ts'
 import { isCoded } from '../../common/errors.ts'
 import type { Key } from '../tracker-api/index.ts'
 
+/** What to serve, and how. */
 export interface ServeOptions<Request> {
   /** The key that a request asks for; undefined: it is for the next handler. */
   readonly key: (request: Request) => Key | undefined | Promise<Key | undefined>

@@ -8,6 +8,7 @@ import { Readable } from 'node:stream'
 import { answerFile, type Served } from '../answer-file.ts'
 import type { Key } from '../tracker-api/index.ts'
 
+/** What to serve, and how. */
 export interface ServeOptions<Request> {
   /** The key that a request asks for. */
   readonly key: (request: Request) => Key | Promise<Key>

@@ -17,6 +17,7 @@ import type { PutBody } from '../body.ts'
 import type { FileEntry } from '../entries.ts'
 import type { FileFields, Files, PutOptions } from '../files.ts'
 
+/** How files are put, and where they are seen. */
 export interface FlydriveOptions {
   /** Visibility of what is put without one; `private`. It is kept with the file, for the application. */
   readonly visibility?: ObjectVisibility

@@ -11,6 +11,7 @@ import type { Key } from '../tracker-api/index.ts'
 
 type FormFile = Express.Multer.File
 
+/** Where the files of a form go. */
 export interface MulterOptions {
   /** The key that a file goes to. Names come from outside: two users may well send the same. */
   readonly key: (request: Request, file: FormFile) => Key | Promise<Key>
@@ -24,8 +25,11 @@ export interface MulterOptions {
 /** What an uploaded file has besides what multer itself says of it. */
 export interface StoredFile {
   readonly key: Key
+  /** Bytes. */
   readonly size: number
+  /** Strong entity tag of the content, with its quotes. */
   readonly etag: string
+  /** Lower-case hex. */
   readonly sha256?: string
 }
 

@@ -9,6 +9,7 @@ import type { PutBody } from '../body.ts'
 import type { FileEntry } from '../entries.ts'
 import type { FileFields, Files } from '../files.ts'
 
+/** Where values lie, and how they are put. */
 export interface UnstorageOptions {
   /** What all keys begin with, such as `cache/`. */
   readonly prefix?: string

@@ -13,7 +13,10 @@ export interface Address {
 /** Reads `DOMAIN:KEY`, where the key may be empty. Throws UsageError. */
 export function parseAddress(text: string): Address {
   const address = splitAddress(text)
-  if (!address) throw new UsageError(`${JSON.stringify(text)} is not DOMAIN:KEY`)
+  if (!address) {
+    const domain = /^[^:/]+$/.test(text) ? ` ("${text}:" is all of a domain)` : ''
+    throw new UsageError(`${JSON.stringify(text)} is not DOMAIN:KEY${domain}`)
+  }
   return address
 }
 

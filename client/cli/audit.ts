@@ -18,7 +18,12 @@ const pageSize = 1000
 /** Adds the command. */
 export function addAudit(program: Command, cli: Cli): void {
   const command = cli
-    .online(program, 'audit', 'show who did what, newest first', 'one entry of AuditTrail a line')
+    .online(
+      program,
+      'audit',
+      'show who did what, newest first; --json tells the request too',
+      'one entry of AuditTrail a line',
+    )
     .option('--domain <DOMAIN>', 'only what concerns it')
     .option('--action <NAME>', 'only this: file.delete, device.change …')
     .option('--before <TIME>', 'only what is older: 2030-01-31T12:00:00Z', time)
@@ -55,7 +60,7 @@ function time(text: string): string {
 }
 
 function line(entry: AuditTrail[number]): string {
-  const { at, actor, address, action, domain, key, fid, detail } = entry
+  const { at, actor, tokenId, address, action, domain, key, fid, detail } = entry
   const keyBytes =
     entry.keyBytes === undefined ? undefined : Buffer.from(entry.keyBytes, 'base64url')
   const what = [
@@ -66,8 +71,11 @@ function line(entry: AuditTrail[number]): string {
       ([name, value]) => `${printable(name)}=${printable(textOf(value))}`,
     ),
   ]
+  const by = tokenId === undefined ? '' : `token ${tokenId}`
   const who = `${printable(actor)}@${printable(address)}`
-  return `${at.slice(0, 19)}Z  ${who}  ${printable(action)}  ${what.join(' ')}`.trimEnd()
+  return [`${at.slice(0, 19)}Z`, who, printable(action), what.join(' '), by]
+    .filter(column => column !== '')
+    .join('  ')
 }
 
 const textOf = (value: unknown): string =>

@@ -1,6 +1,5 @@
 /** `omg class`: how the files of a domain are kept. */
 import type { Command } from 'commander'
-import { CodedError } from '../../common/errors.ts'
 import type { ChangeClass, ClassInfo } from '../../common/protocol/configuration.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
@@ -67,13 +66,9 @@ export function addClass(program: Command, cli: Cli): void {
     cli.run(remove, options, async session => {
       const { api, signal, out, json } = session
       if (options.dryRun) {
-        const there = (await api.listClasses(domain, { signal })).some(one => one.name === name)
-        if (!there) throw new CodedError('class_not_found', `no class ${name} in ${domain}`)
-        await mayDestroy(
-          `delete class ${printable(name)} of ${printable(domain)}`,
-          options,
-          session,
-        )
+        const what = `delete class ${printable(name)} of ${printable(domain)}`
+        const change = { action: 'class.delete', domain, class: name } as const
+        await mayDestroy(what, options, session, change)
         return
       }
       await api.deleteClass({ domain, name }, { signal })

@@ -73,8 +73,11 @@ const jsonAnswers = new WeakMap<Command, string>()
 
 /** Notes, for help and reference, what a command prints with `--json`. */
 export function withJson(command: Command, json: string): Command {
+  if (!jsonAnswers.has(command)) {
+    command.addHelpText('after', () => `\nWith --json: ${jsonAnswers.get(command)}`)
+  }
   jsonAnswers.set(command, json)
-  return command.addHelpText('after', `\nWith --json: ${json}`)
+  return command
 }
 
 /** What a command prints with `--json`, as a phrase; undefined when nothing was noted. */

@@ -50,29 +50,42 @@ function placesOf(command: Command, path = ''): Place[] {
   return [place, ...below]
 }
 
-const wordsOf = ({ words, options }: Place): string =>
-  [...words.map(({ word }) => word), ...options.map(({ flag }) => flag)].join(' ')
-
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
-// The path is found by walking the words for as long as they are commands.
+// The path is found by walking the words for as long as they are commands. Options are offered where
+// one is begun; where there are neither, the shell offers files.
 const bash = (places: readonly Place[]): string => `_omg() {
   local current="\${COMP_WORDS[COMP_CWORD]}" place="" word i
   for ((i = 1; i < COMP_CWORD; i++)); do
     word="\${COMP_WORDS[i]}"
-    case " $(_omg_words "$place") " in
-      *" $word "*) case "$word" in -*) ;; *) place="\${place:+$place }$word" ;; esac ;;
+    case " $(_omg_commands "$place") " in
+      *" $word "*) place="\${place:+$place }$word" ;;
     esac
   done
-  COMPREPLY=($(compgen -W "$(_omg_words "$place")" -- "$current"))
+  case "$current" in
+    -*) word="$(_omg_options "$place")" ;;
+    *) word="$(_omg_commands "$place")" ;;
+  esac
+  COMPREPLY=($(compgen -W "$word" -- "$current"))
 }
-_omg_words() {
+_omg_commands() {
   case "$1" in
-${places.map(place => `    ${quote(place.path)}) echo ${quote(wordsOf(place))} ;;`).join('\n')}
+${caseOf(places, ({ words }) => words.map(({ word }) => word))}
+  esac
+}
+_omg_options() {
+  case "$1" in
+${caseOf(places, ({ options }) => options.map(({ flag }) => flag))}
   esac
 }
 complete -o default -F _omg omg
 `
+
+const caseOf = (places: readonly Place[], wordsOf: (place: Place) => readonly string[]): string =>
+  places
+    .filter(place => wordsOf(place).length > 0)
+    .map(place => `    ${quote(place.path)}) echo ${quote(wordsOf(place).join(' '))} ;;`)
+    .join('\n')
 
 const zsh = (places: readonly Place[]): string => `#compdef omg
 autoload -U +X bashcompinit && bashcompinit
@@ -80,25 +93,31 @@ ${bash(places)}`
 
 function fish(places: readonly Place[]): string {
   const lines = places.flatMap(({ path, words, options }) => {
-    const here = `complete -c omg -n ${quote(`__omg_at ${quote(path)}`)}`
+    const at = (test: string): string => `complete -c omg -n ${quote(`${test} ${quote(path)}`)}`
     return [
-      ...words.map(({ word, about }) => `${here} -f -a ${quote(word)} -d ${quote(about)}`),
+      ...words.map(
+        ({ word, about }) => `${at('__omg_at')} -f -a ${quote(word)} -d ${quote(about)}`,
+      ),
       ...options
         .filter(({ flag }) => flag.startsWith('--'))
         .map(
           ({ flag, about, value }) =>
-            `${here} -l ${flag.slice(2)}${value ? ' -r' : ''} -d ${quote(about)}`,
+            `${at('__omg_below')} -l ${flag.slice(2)}${value ? ' -r' : ''} -d ${quote(about)}`,
         ),
     ]
   })
-  return `function __omg_at
+  return `function __omg_typed
   set -l words (commandline -opc)
   set -e words[1]
-  set -l typed ''
   if test (count $words) -gt 0
-    set typed (string join ' ' (string match -v -- '-*' $words))
+    string join ' ' (string match -v -- '-*' $words)
   end
-  test "$typed" = "$argv[1]"; or string match -q -- "$argv[1] *" "$typed"
+end
+function __omg_at
+  test "$(__omg_typed)" = "$argv[1]"
+end
+function __omg_below
+  __omg_at $argv; or string match -q -- "$argv[1] *" "$(__omg_typed)"
 end
 ${lines.join('\n')}
 `

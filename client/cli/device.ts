@@ -173,19 +173,23 @@ async function change(
   const { api, signal } = session
   const fatal = wanted.status === 'dead'
   const what = fatal ? `give up all copies on dev${devid}` : `change dev${devid}`
-  if (fatal && !options.dryRun && !(await mayDestroy(what, options, session))) return
-  if (host !== undefined || options.dryRun) {
+  const checkHost = async (): Promise<void> => {
+    if (host === undefined) return
     const found = await getDevice(devid, session)
-    if (host !== undefined && found.host !== host) {
-      throw new CommandFailure(`dev${devid} is in ${found.host}, not in ${host}`)
-    }
+    if (found.host === host) return
+    throw new CommandFailure(`dev${devid} is in ${found.host}, not in ${host}`)
   }
-  if (options.dryRun && !(await mayDestroy(what, options, session))) return
+  if (options.dryRun) await checkHost()
+  if (options.dryRun || fatal) {
+    const rehearsal = { action: 'device.change', devid, change: wanted } as const
+    if (!(await mayDestroy(what, options, session, rehearsal))) return
+  }
+  await checkHost()
   await show(await api.changeDevice(devid, wanted, { signal }), session)
 }
 
 /** One of them. Throws no_device. */
-export async function getDevice(devid: number, { api, signal }: Session): Promise<DeviceInfo> {
+async function getDevice(devid: number, { api, signal }: Session): Promise<DeviceInfo> {
   const device = (await api.listDevices({ signal })).find(one => one.devid === devid)
   if (!device) throw new CodedError('no_device', `no device ${devid}`)
   return device

@@ -58,8 +58,9 @@ export function addDomain(program: Command, cli: Cli): void {
   remove.action((name: string, options: DestructiveOptions) =>
     cli.run(remove, options, async session => {
       const { api, signal, out, json } = session
-      if (options.dryRun) await api.listClasses(name, { signal })
-      if (!(await mayDestroy(`delete domain ${printable(name)}`, options, session))) return
+      const what = `delete domain ${printable(name)}`
+      const change = { action: 'domain.delete', domain: name } as const
+      if (!(await mayDestroy(what, options, session, change))) return
       await api.deleteDomain(name, { signal })
       if (json) await out.json({ name })
       else await out.write(`${printable(name)}  deleted\n`)

@@ -4,8 +4,6 @@ import type { Command } from 'commander'
 import type { DrainList } from '../../common/protocol/upkeep.ts'
 import type { Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
-import { getDevice } from './device.ts'
-import { getHost } from './host.ts'
 import type { Output } from './output.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { formatBytes, plural, printable } from './text.ts'
@@ -49,8 +47,11 @@ export function addDrain(program: Command, cli: Cli): void {
       const { api, signal, out, json } = session
       const devid = devidOf(what)
       if (options.dryRun) {
-        await (devid === undefined ? getHost(what, session) : getDevice(devid, session))
-        await mayDestroy(`move all files off ${printable(what)}`, options, session)
+        const change =
+          devid === undefined
+            ? ({ action: 'host.drain', host: what } as const)
+            : ({ action: 'device.drain', devid } as const)
+        await mayDestroy(`move all files off ${printable(what)}`, options, session, change)
         return
       }
       if (devid === undefined) await api.drainHost(what, { signal })
@@ -96,6 +97,7 @@ function progressOf(drains: DrainList): string {
   const files = drains.reduce((sum, one) => sum + one.files, 0)
   const bytes = drains.reduce((sum, one) => sum + one.bytes, 0)
   const uploads = drains.reduce((sum, one) => sum + one.uploads, 0)
+  if (files === 0 && uploads === 0) return 'no file is left; every tracker is to know first'
   const open = uploads > 0 ? `, ${plural(uploads, 'open upload')} to wait for` : ''
   return `${plural(files, 'file')}, ${formatBytes(bytes)} to go${open}`
 }

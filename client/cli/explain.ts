@@ -32,7 +32,8 @@ export interface Explanation {
 }
 
 /** Explains a file. */
-export function explain(facts: Facts): Explanation {
+export function explain(found: Facts): Explanation {
+  const facts = { ...found, copies: found.copies.map(copy => asReadersDo(copy, found)) }
   const { file, rule, copies, traces } = facts
   const wanted = rule && wantedBy(rule)
   const counted = copies.filter(copy => counts(copy, facts))
@@ -85,6 +86,23 @@ function hostsOf(copies: Facts['copies'], { devices }: Facts): Set<string> {
   return new Set(
     copies.flatMap(({ devid }) => devices.find(device => device.devid === devid)?.host ?? []),
   )
+}
+
+/** A copy on what is marked down is read by nobody, though it is there for whoever looks. */
+function asReadersDo(
+  copy: Facts['copies'][number],
+  { devices, hosts }: Facts,
+): Facts['copies'][number] {
+  const device = devices.find(({ devid }) => devid === copy.devid)
+  const host = hosts.find(({ name }) => name === device?.host)
+  const down =
+    host?.status === 'down' || host?.status === 'dead'
+      ? `its host is ${host.status}`
+      : device?.status === 'down'
+        ? 'its device is down'
+        : undefined
+  if (down === undefined || (copy.state !== 'good' && copy.state !== 'unchecked')) return copy
+  return { ...copy, state: 'unreadable', error: down }
 }
 
 /** A copy that trackers reckon with: where it should be, on a device that is not given up. */

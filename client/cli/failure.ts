@@ -8,7 +8,7 @@ export const exitStatuses: readonly (readonly [status: string, meaning: string])
   ['0', 'done; also when whoever reads the output has had enough'],
   ['1', 'failed, or something is wrong; one line on standard error says what'],
   ['2', 'the command line cannot be used; nothing was sent'],
-  ['3', 'what was named does not exist: key, domain, class, host, device, token'],
+  ['3', 'what was named does not exist: key, domain, class, host, device, token …'],
   ['130', 'interrupted, nothing is half done (129: hang-up, 143: terminated)'],
 ]
 
@@ -69,6 +69,7 @@ const absent: ReadonlySet<ErrorCode> = new Set([
   'host_not_found',
   'no_device',
   'token_not_found',
+  'scrub_not_found',
 ])
 
 /** What to try next, for the codes where that is plain. */
@@ -82,11 +83,23 @@ const hints: Partial<Record<ErrorCode, string>> = {
   host_not_found: 'omg host list shows the hosts',
   no_device: 'omg device list shows the devices',
   token_not_found: 'omg token list shows the tokens',
+  scrub_not_found: 'omg scrub list shows them',
+  not_draining: 'omg drain list shows which are',
+  domain_exists: 'omg domain modify changes it',
+  class_exists: 'omg class modify changes it',
+  host_exists: 'omg host modify changes it',
+  existing_devid: 'omg device next prints a free number',
+  token_exists: 'omg token list shows the tokens',
+  dup: 'omg host list shows which',
+  invalid_state: 'omg device list shows the states',
+  state_too_high: 'omg device mark DEVID down',
+  nodel_default_class: 'omg class modify changes it',
+  invalid_replpolicy: 'for example MultipleHosts(3), MultipleNetworks() or MultipleDevices(2)',
   key_exists: 'omg rm it first',
   domain_has_files: 'omg rm --recursive DOMAIN: deletes them',
   domain_has_classes: 'omg class delete them first',
   class_has_files: 'omg ls -l -r shows which files have it, omg set --class changes it',
-  host_not_empty: 'mark its devices dead first; omg host mark NAME dead keeps the name',
+  host_not_empty: 'a host stays while any device is its; omg host mark NAME dead retires it',
   fsck_running: 'omg fsck stop ends it',
   rebal_running: 'omg rebalance stop ends it',
   no_rebal_policy: 'omg rebalance policy from_devices=… sets one',

@@ -6,11 +6,12 @@ import { CodedError } from '../../common/errors.ts'
 import { isFolder, lastPart, parseAddress, parseFile } from './address.ts'
 import type { Cli } from './command.ts'
 import { fetchAll } from './download-files.ts'
-import { UsageError } from './failure.ts'
+import { CommandFailure, UsageError } from './failure.ts'
 import { fileToJson } from './output.ts'
 import { createMeter, type Meter } from './progress.ts'
 import { checkTarget, save } from './save.ts'
 import type { ConnectionOptions, Session } from './session.ts'
+import { suggestRecursive } from './suggest.ts'
 import { formatBytes, printable } from './text.ts'
 import { listBelow } from './tree.ts'
 import { withParallel } from './upload-files.ts'
@@ -86,7 +87,11 @@ async function getOne(
       meter = createMeter({ stream: host.stderr, label: basename(path), total: size })
     },
     onBytes: count => meter?.add(count),
-  }).finally(() => meter?.stop())
+  })
+    .finally(() => meter?.stop())
+    .catch((err: unknown) => {
+      throw suggestRecursive(err, key)
+    })
   if (json) await out.json(fileToJson(file))
   else await out.write(`${printable(path)}  ${formatBytes(file.size)}\n`)
 }
@@ -101,6 +106,9 @@ async function getTree(
     throw new UsageError(`a folder ends with /: ${JSON.stringify(`${source}/`)}`)
   }
   if (target === '-') throw new UsageError('a folder cannot be written to standard output')
+  if ((await stat(target).catch(() => undefined))?.isDirectory() === false) {
+    throw new CommandFailure(`${target}: is no folder`)
+  }
   const files = client(domain)
   const list = () => listBelow(files, { prefix, signal })
   let total: number | undefined
@@ -128,7 +136,9 @@ async function targetOf(key: string, target: string | undefined): Promise<string
   if (target === '') throw new UsageError('the file to write has no name')
   const name = lastPart(key)
   if (isDirectory && ['', '.', '..'].includes(name)) {
-    throw new UsageError(`${JSON.stringify(key)} does not end with a name: say which file to write`)
+    throw new UsageError(
+      `${JSON.stringify(key)} does not end with a name: say which file to write, or -r`,
+    )
   }
   const path = isDirectory ? join(target ?? '', name) : target
   await stat(dirname(path))

@@ -1,7 +1,6 @@
 /** `omg host`: the machines with storage. */
 import type { Command } from 'commander'
 import { formatAddress } from '../../common/address.ts'
-import { CodedError } from '../../common/errors.ts'
 import type { ChangeHost, HostInfo, HostStatus } from '../../common/protocol/configuration.ts'
 import { choice, oneOf, wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
@@ -81,8 +80,8 @@ export function addHost(program: Command, cli: Cli): void {
     cli.run(remove, options, async session => {
       const { api, signal, out, json } = session
       if (options.dryRun) {
-        await getHost(name, session)
-        await mayDestroy(`delete host ${printable(name)}`, options, session)
+        const change = { action: 'host.delete', host: name } as const
+        await mayDestroy(`delete host ${printable(name)}`, options, session, change)
         return
       }
       await api.deleteHost(name, { signal })
@@ -122,22 +121,15 @@ async function changeHost(
   { name, change, options }: { name: string; change: ChangeHost; options: DestructiveOptions },
   session: Session,
 ): Promise<void> {
-  if (options.dryRun) await getHost(name, session)
   if (options.dryRun || change.status === 'dead') {
     const what =
       change.status === 'dead'
-        ? `give up all copies on ${printable(name)}`
+        ? `stop reading and writing what is on ${printable(name)}`
         : `change host ${printable(name)}`
-    if (!(await mayDestroy(what, options, session))) return
+    const rehearsal = { action: 'host.change', host: name, change } as const
+    if (!(await mayDestroy(what, options, session, rehearsal))) return
   }
   await show(await session.api.changeHost(name, change, { signal: session.signal }), session)
-}
-
-/** One of them. Throws host_not_found. */
-export async function getHost(name: string, { api, signal }: Session): Promise<HostInfo> {
-  const host = (await api.listHosts({ signal })).find(one => one.name === name)
-  if (!host) throw new CodedError('host_not_found', `no host ${JSON.stringify(name)}`)
-  return host
 }
 
 async function show(host: HostInfo, { out, json }: Session): Promise<void> {

@@ -10,6 +10,7 @@ import {
   TokenInfo,
 } from '../../common/protocol/configuration.ts'
 import { Committed, FileInfo, Located } from '../../common/protocol/files.ts'
+import { Consequences } from '../../common/protocol/rehearsal.ts'
 import { ClusterStatus } from '../../common/protocol/status.ts'
 import {
   FileTraces,
@@ -59,6 +60,7 @@ export const jsonShapes = {
   TrashList,
   Purged,
   AuditTrail,
+  Consequences,
 }
 
 /** Each of them as text. */

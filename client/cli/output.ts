@@ -29,7 +29,8 @@ export function createOutput(
     new Promise((resolve, reject) => {
       stdout.write(data, (err?: (Error & { code?: string }) | null) => {
         if (!err) resolve()
-        else reject(err.code === 'EPIPE' ? new OutputClosed(err.message) : err)
+        else if (err.code === 'EPIPE') reject(new OutputClosed(err.message))
+        else reject(Object.assign(err, { path: 'standard output' }))
       })
     })
   return {

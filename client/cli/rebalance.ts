@@ -94,7 +94,8 @@ export function addRebalance(program: Command, cli: Cli): void {
   reset.action((options: DestructiveOptions) =>
     cli.run(reset, options, async session => {
       if (options.dryRun) {
-        await mayDestroy('forget how far the rebalance got', options, session)
+        const change = { action: 'rebalance.reset' } as const
+        await mayDestroy('forget how far the rebalance got', options, session, change)
         return
       }
       const { api, signal } = session

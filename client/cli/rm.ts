@@ -6,7 +6,7 @@ import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
 import { isAbsent, outcomeOf, ToldFailure, UsageError } from './failure.ts'
 import { eachOf } from './parallel.ts'
 import type { Session } from './session.ts'
-import { suggest } from './suggest.ts'
+import { suggest, suggestRecursive } from './suggest.ts'
 
 interface Options extends DestructiveOptions {
   readonly recursive?: boolean
@@ -18,7 +18,8 @@ const concurrency = 8
 /** Adds the command. */
 export function addRm(program: Command, cli: Cli): void {
   const command = destroys(
-    cli.online(program, 'rm', 'delete files', 'one { domain, key, keyBytes? } a line'),
+    cli.online(program, 'rm', 'delete files', 'one { domain, key, keyBytes?, dryRun? } a line'),
+    '',
   )
     .argument('<DOMAIN:KEY...>')
     .option('-r, --recursive', 'everything below folders, which end with /; DOMAIN: is all of it')
@@ -46,7 +47,12 @@ async function removeFiles(
       } else await removeOne(file.domain, file, { session, options })
     } catch (err) {
       if (!isAbsent(err)) throw err
-      const { status, text } = outcomeOf(await suggest(err, [file.domain], session))
+      const problem = await suggest(
+        suggestRecursive(err, file.key),
+        [file.domain, `${file.domain}:${file.key}`],
+        session,
+      )
+      const { status, text } = outcomeOf(problem)
       missing = status
       session.out.note(text ?? '')
     }

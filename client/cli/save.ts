@@ -96,10 +96,13 @@ async function goOn(
   return file
 }
 
+/** Failures of a write, which name no file. */
+const noRoom: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EIO'])
+
 /** The same failure, of the file that was to be written: nobody has heard of the other name. */
 function aboutTarget(err: unknown, { temp, path }: { temp: string; path: string }): unknown {
   const failure = err as NodeJS.ErrnoException
-  if (failure.path === temp) failure.path = path
+  if (failure.path === temp || noRoom.has(failure.code)) failure.path = path
   return err
 }
 

@@ -1,13 +1,13 @@
 /** `omg stats`: how many files there are, where, and of which kind. */
 import type { Command } from 'commander'
 import type { FileInfo } from '../../common/protocol/files.ts'
-import type { QueueList } from '../../common/protocol/upkeep.ts'
+import type { FileCounts, QueueList } from '../../common/protocol/upkeep.ts'
 import type { Cli } from './command.ts'
 import { pagesOfFids } from './fids.ts'
 import type { Output } from './output.ts'
 import { describeQueues } from './queue.ts'
 import type { ConnectionOptions } from './session.ts'
-import { formatBytes, formatTable, type Column } from './text.ts'
+import { formatBytes, formatSeconds, formatTable, type Column } from './text.ts'
 
 interface Sum {
   files: number
@@ -16,6 +16,8 @@ interface Sum {
 
 /** What is counted, over all files. */
 export interface Stats {
+  /** When that count began, ISO 8601. */
+  countedAt: string
   highestFid: number
   /** By domain and class. `copies`: files by the number of their copies. */
   readonly classes: {
@@ -34,22 +36,31 @@ export interface Stats {
   readonly queues: QueueList
 }
 
+interface Options extends ConnectionOptions {
+  readonly fresh?: boolean
+}
+
 /** Adds the command. */
 export function addStats(program: Command, cli: Cli): void {
-  const command = cli.online(
-    program,
-    'stats',
-    'count files by domain, class, copies and device; reads all rows, which takes long where there are many',
-    '{ highestFid, classes, devices, queues: QueueList }',
-  )
-  command.action((options: ConnectionOptions) =>
+  const command = cli
+    .online(
+      program,
+      'stats',
+      'count files by domain, class, copies and device; where there are many, as a tracker has counted them within the last hours',
+      '{ countedAt, highestFid, classes, devices, queues: QueueList }',
+    )
+    .option('--fresh', 'count them now, which takes long where there are many')
+  command.action((options: Options) =>
     cli.run(command, options, async ({ api, signal, out, json }) => {
-      const [devices, queues] = await Promise.all([
+      const now = new Date().toISOString()
+      const [devices, queues, kept] = await Promise.all([
         api.listDevices({ signal }),
         api.listQueues({ signal }),
+        options.fresh ? undefined : api.stats({ signal }),
       ])
       const stats: Stats = {
-        highestFid: 0,
+        countedAt: kept?.countedAt ?? now,
+        highestFid: kept?.highestFid ?? 0,
         classes: [],
         devices: devices.map(({ devid, host, status }) => ({
           devid,
@@ -61,18 +72,30 @@ export function addStats(program: Command, cli: Cli): void {
         queues,
       }
       const count = createCounter(stats)
-      for await (const page of pagesOfFids(api, { signal })) page.forEach(count)
+      if (kept?.countedAt !== undefined) count.all(kept)
+      else for await (const page of pagesOfFids(api, { signal })) page.forEach(count.one)
       if (json) await out.json(stats)
       else await write(stats, out)
     }),
   )
 }
 
-function createCounter(stats: Stats): (file: FileInfo) => void {
+interface Counter {
+  readonly one: (file: FileInfo) => void
+  readonly all: (counts: FileCounts) => void
+}
+
+/** Adds files to `stats`, one by one or as they were counted elsewhere. */
+function createCounter(stats: Stats): Counter {
   const classes = new Map<string, Stats['classes'][number]>()
   const devices = new Map(stats.devices.map(device => [device.devid, device]))
-  return ({ fid, domain, class: name, size, devids }) => {
-    stats.highestFid = Math.max(stats.highestFid, fid)
+  const countClass = ({
+    domain,
+    class: name,
+    copies,
+    files,
+    bytes,
+  }: FileCounts['classes'][number]): void => {
     const id = JSON.stringify([domain, name])
     let sum = classes.get(id)
     if (!sum) {
@@ -80,20 +103,35 @@ function createCounter(stats: Stats): (file: FileInfo) => void {
       classes.set(id, sum)
       stats.classes.push(sum)
     }
-    sum.files++
-    sum.bytes += size
-    sum.bytesOnDevices += size * devids.length
-    sum.copies[devids.length] = (sum.copies[devids.length] ?? 0) + 1
-    for (const devid of devids) {
-      const device = devices.get(devid)
-      if (!device) continue
-      device.files++
-      device.bytes += size
-    }
+    sum.files += files
+    sum.bytes += bytes
+    sum.bytesOnDevices += bytes * copies
+    sum.copies[copies] = (sum.copies[copies] ?? 0) + files
+  }
+  const countDevice = ({ devid, files, bytes }: FileCounts['devices'][number]): void => {
+    const device = devices.get(devid)
+    if (!device) return
+    device.files += files
+    device.bytes += bytes
+  }
+  return {
+    one({ fid, domain, class: name, size: bytes, devids }) {
+      stats.highestFid = Math.max(stats.highestFid, fid)
+      countClass({ domain, class: name, copies: devids.length, files: 1, bytes })
+      for (const devid of devids) countDevice({ devid, files: 1, bytes })
+    },
+    all(counts) {
+      counts.classes.forEach(countClass)
+      counts.devices.forEach(countDevice)
+    },
   }
 }
 
-async function write({ highestFid, classes, devices, queues }: Stats, out: Output): Promise<void> {
+async function write(
+  { countedAt, highestFid, classes, devices, queues }: Stats,
+  out: Output,
+): Promise<void> {
+  const age = Math.max(0, Date.now() - Date.parse(countedAt)) / 1000
   const right = (title: string): Column => ({ title, right: true })
   const left = (title: string): Column => ({ title, shrink: true })
   const tables = [
@@ -128,7 +166,7 @@ async function write({ highestFid, classes, devices, queues }: Stats, out: Outpu
       ]),
     ),
     describeQueues(queues),
-    `highest fid: ${highestFid}\n`,
+    `highest fid: ${highestFid}\nfiles counted ${formatSeconds(age)} ago\n`,
   ]
   await out.write(tables.join('\n'))
 }

@@ -1,7 +1,7 @@
 /** "Did you mean": what a name that does not exist was probably to be. */
 import { CodedError, isCoded, type ErrorCode } from '../../common/errors.ts'
 import type { TrackerApi } from '../tracker-api/index.ts'
-import { splitAddress } from './address.ts'
+import { isFolder, lastPart, splitAddress } from './address.ts'
 import type { Session } from './session.ts'
 import { printable } from './text.ts'
 
@@ -9,9 +9,11 @@ import { printable } from './text.ts'
 interface Names {
   readonly names: readonly string[]
   readonly others?: readonly string[]
+  /** The words that are meant for one of the names; else any. */
+  readonly typed?: readonly string[]
 }
 
-type Lister = (api: TrackerApi, signal: AbortSignal) => Promise<Names>
+type Lister = (api: TrackerApi, signal: AbortSignal, words: readonly string[]) => Promise<Names>
 
 const domains: Lister = async (api, signal) => ({
   names: (await api.listDomains({ signal })).map(({ name }) => name),
@@ -29,6 +31,20 @@ const hosts: Lister = async (api, signal) => ({
   names: (await api.listHosts({ signal })).map(({ name }) => name),
 })
 
+const tokens: Lister = async (api, signal) => ({
+  names: (await api.listTokens({ signal })).map(({ name }) => name),
+})
+
+/** Neighbours of the first file that is named, in its folder. */
+const files: Lister = async (api, signal, words) => {
+  const [file] = words.flatMap(word => splitAddress(word) ?? [])
+  if (!file) return { names: [] }
+  const { domain, key } = file
+  const prefix = key.slice(0, key.lastIndexOf('/') + 1)
+  const found = await api.list(domain, { prefix, delimiter: '/', limit: 1000 }, { signal })
+  return { names: found.files.map(one => lastPart(one.key)), typed: [lastPart(key)] }
+}
+
 /** How to learn, in one request, what there is of the kind that was named. */
 const listers: Partial<Record<ErrorCode, Lister>> = {
   unreg_domain: domains,
@@ -37,6 +53,8 @@ const listers: Partial<Record<ErrorCode, Lister>> = {
   class_not_found: classes,
   unknown_host: hosts,
   host_not_found: hosts,
+  token_not_found: tokens,
+  unknown_key: files,
 }
 
 /**
@@ -50,11 +68,12 @@ export async function suggest(
 ): Promise<unknown> {
   const list = isCoded(err) ? listers[err.code] : undefined
   if (!isCoded(err) || !list) return err
-  const { names, others = [] } = await list(session.api, session.signal).catch((): Names => ({
-    names: [],
-  }))
-  // A file's domain stands before its key.
-  const typed = words.flatMap(word => [word, splitAddress(word)?.domain ?? ''])
+  const {
+    names,
+    others = [],
+    // A file's domain stands before its key.
+    typed = words.flatMap(word => [word, splitAddress(word)?.domain ?? '']),
+  } = await list(session.api, session.signal, words).catch((): Names => ({ names: [] }))
   const unknown = typed.filter(word => !names.includes(word) && !others.includes(word))
   const name = nearest(unknown, names)
   if (name === undefined) return err
@@ -62,14 +81,26 @@ export async function suggest(
   return new CodedError(err.code, message, { cause: err })
 }
 
+/** The same for a file that is not there, and whose key is a folder's, where `-r` is all of that. */
+export function suggestRecursive(err: unknown, key: string): unknown {
+  if (!isCoded(err, 'unknown_key') || !isFolder(key)) return err
+  const message = `${err.message}. Is it a folder? -r takes all that is in it`
+  return new CodedError(err.code, message, { cause: err })
+}
+
+/** Longer words are nobody's typing, and take long to compare. */
+const longest = 100
+
 /** The name that is most like one of the words; undefined when none is much like it. */
 function nearest(words: readonly string[], names: readonly string[]): string | undefined {
   let found: string | undefined
   let least = Infinity
   for (const word of words) {
     for (const name of names) {
+      const most = Math.max(word.length, name.length) / 3
+      if (Math.abs(word.length - name.length) > most || word.length > longest) continue
       const edits = editsBetween(word, name)
-      if (edits >= least || edits > Math.max(word.length, name.length) / 3) continue
+      if (edits >= least || edits > most) continue
       least = edits
       found = name
     }

@@ -36,9 +36,10 @@ export function addSync(program: Command, cli: Cli): void {
         program,
         'sync',
         'make TARGET like SOURCE: a folder here and one of the cluster, in either direction',
-        'one Committed, FileInfo or { deleted } a line; with --dry-run { put }, { get } or { delete }',
+        'one Committed, FileInfo or { deleted } a line',
       ),
     ),
+    '{ put }, { get } or { delete }',
   )
     .argument('<SOURCE>', 'FOLDER or DOMAIN:KEY/')
     .argument('<TARGET>', 'the other of the two')

@@ -1,11 +1,12 @@
 /** `omg undelete` and `omg trash`: deleted files, which can be had back for a while. */
 import type { Command } from 'commander'
+import { isCoded } from '../../common/errors.ts'
 import type { TrashList } from '../../common/protocol/upkeep.ts'
 import type { Key } from '../tracker-api/index.ts'
 import { parseAddress, parseFile } from './address.ts'
 import { wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
-import { UsageError } from './failure.ts'
+import { outcomeOf, ToldFailure, UsageError } from './failure.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { writeFile } from './stat.ts'
 import { formatBytes, plural, printable, printableKey } from './text.ts'
@@ -25,9 +26,14 @@ export function addUndelete(program: Command, cli: Cli): void {
     )
   undelete.action((address: string, options: ConnectionOptions & { readonly fid?: number }) =>
     cli.run(undelete, options, async session => {
-      const { api, signal } = session
+      const { api, signal, out } = session
       const file = { ...parseFile(address), fid: options.fid }
-      await writeFile(await api.undelete(file, { signal }), session)
+      const found = await api.undelete(file, { signal }).catch((err: unknown) => {
+        if (!isCoded(err, 'unknown_key')) throw err
+        out.note(`${err.code}: ${err.message} (omg trash list shows what can)`)
+        throw new ToldFailure(outcomeOf(err).status)
+      })
+      await writeFile(found, session)
     }),
   )
 
@@ -60,8 +66,9 @@ export function addUndelete(program: Command, cli: Cli): void {
         throw new UsageError(`it is all or nothing: ${JSON.stringify(all)}`)
       }
       const { api, signal, out, json } = session
-      if (options.dryRun) await api.listTrash(domain, { limit: 1 }, { signal })
-      if (!(await mayDestroy(`empty the trash of ${printable(domain)}`, options, session))) return
+      const what = `empty the trash of ${printable(domain)}`
+      const change = { action: 'trash.empty', domain } as const
+      if (!(await mayDestroy(what, options, session, change))) return
       const answer = await api.emptyTrash(domain, { signal })
       if (json) await out.json(answer)
       else await out.write(`${plural(answer.count, 'file')} let go of\n`)

@@ -18,38 +18,61 @@ import type {
   Settings,
   TokenInfo,
 } from '../../common/protocol/configuration.ts'
+import type { Consequences, Rehearsal } from '../../common/protocol/rehearsal.ts'
 import type { ClusterStatus, StorageTargets } from '../../common/protocol/status.ts'
 import { domainPath, segment, type CallOptions, type ClassRef } from './names.ts'
 import type { TrackerPool } from './pool.ts'
 
 /** What needs a token of scope `admin`, except `targets`. */
 export interface AdminApi {
+  /** Hosts, devices and queues, as this tracker sees them. */
   status(options?: CallOptions): Promise<ClusterStatus>
+  /** All of them with their classes, by name. */
   listDomains(options?: CallOptions): Promise<DomainInfo[]>
+  /** Throws domain_exists. */
   createDomain(name: string, options?: CallOptions): Promise<DomainInfo>
-  /** `trashSeconds`: how long deleted files can be had back; 0: not at all. */
+  /** `trashSeconds`: how long deleted files can be had back; 0: not at all. Throws domain_not_found. */
   changeDomain(name: string, change: ChangeDomain, options?: CallOptions): Promise<DomainInfo>
+  /** Throws domain_not_found, domain_has_files or domain_has_classes. */
   deleteDomain(name: string, options?: CallOptions): Promise<void>
+  /** Throws domain_not_found. */
   listClasses(domain: string, options?: CallOptions): Promise<ClassInfo[]>
+  /** Throws domain_not_found, class_exists or invalid_replpolicy. */
   createClass(domain: string, fields: NewClass, options?: CallOptions): Promise<ClassInfo>
+  /** What is absent stays. Throws domain_not_found, class_not_found or invalid_replpolicy. */
   changeClass(ref: ClassRef, change: ChangeClass, options?: CallOptions): Promise<ClassInfo>
+  /** Throws domain_not_found, class_not_found, class_has_files or nodel_default_class. */
   deleteClass(ref: ClassRef, options?: CallOptions): Promise<void>
+  /** All of them, by number. */
   listHosts(options?: CallOptions): Promise<HostInfo[]>
+  /** Throws host_exists, bad_params or dup, where another host has its address. */
   createHost(fields: NewHost, options?: CallOptions): Promise<HostInfo>
+  /** What is absent stays, `null` clears. Throws host_not_found, bad_params or dup. */
   changeHost(name: string, change: ChangeHost, options?: CallOptions): Promise<HostInfo>
+  /** Throws unknown_host or host_not_empty. */
   deleteHost(name: string, options?: CallOptions): Promise<void>
   /** The secret that this host's storage node is started with. */
   hostKey(name: string, options?: CallOptions): Promise<HostKey>
+  /** All of them, by number, dead ones too. */
   listDevices(options?: CallOptions): Promise<DeviceInfo[]>
+  /** Throws unknown_host, invalid_devid or existing_devid. */
   createDevice(fields: NewDevice, options?: CallOptions): Promise<DeviceInfo>
+  /** What is absent stays. Throws no_device, or state_too_high from dead to alive. */
   changeDevice(devid: number, change: ChangeDevice, options?: CallOptions): Promise<DeviceInfo>
+  /** Those that were set. */
   listSettings(options?: CallOptions): Promise<Settings>
+  /** Throws not_writable for a name that is none, invalid_format for a value that cannot be. */
   putSetting(name: string, value: string, options?: CallOptions): Promise<void>
+  /** Takes one back to its default. Throws not_writable. */
   deleteSetting(name: string, options?: CallOptions): Promise<void>
+  /** Without their texts. */
   listTokens(options?: CallOptions): Promise<TokenInfo[]>
-  /** The only answer that ever holds the token's text. */
+  /** The only answer that ever holds the token's text. Throws token_exists, unreg_domain or bad_request. */
   createToken(fields: NewToken, options?: CallOptions): Promise<CreatedToken>
+  /** Throws token_not_found. */
   deleteToken(id: number, options?: CallOptions): Promise<void>
+  /** What a change would cost. Throws what the change itself would; nothing is changed. */
+  rehearse(change: Rehearsal, options?: CallOptions): Promise<Consequences>
   /** Where storage nodes may be read. */
   targets(options?: CallOptions): Promise<StorageTargets>
 }
@@ -95,6 +118,8 @@ export function createAdminApi({ request }: TrackerPool): AdminApi {
     listTokens: options => request('GET', '/v1/tokens', options),
     createToken: (body, options) => request('POST', '/v1/tokens', { body, ...options }),
     deleteToken: (id, options) => remove(`/v1/tokens/${id}`, options),
+    rehearse: (body, options) =>
+      request('POST', '/v1/rehearsals', { body, idempotent: true, ...options }),
     targets: options => request('GET', '/v1/targets', options),
   }
 }

@@ -27,10 +27,13 @@ import type { TrackerPool } from './pool.ts'
 
 /** What is asked about files. Keys are checked here: no_key, key_too_long. */
 export interface FileApi {
+  /** Throws unknown_key. */
   stat(file: FileRef, options?: CallOptions): Promise<FileInfo>
+  /** Throws unknown_key or no_replica. */
   locate(file: FileRef, options?: CallOptions): Promise<Located>
   /** One page. `next` of the answer is percent-encoded: `decodeKey` makes it the next `after`. */
   list(domain: string, query?: ListQuery, options?: CallOptions): Promise<FileList>
+  /** Throws unknown_key, class_not_found or bad_metadata. */
   change(file: FileRef, change: ChangeFile, options?: CallOptions): Promise<FileInfo>
   /** Throws unknown_key, unless an earlier try of this very call may have deleted it. */
   remove(file: FileRef, options?: CallOptions): Promise<void>
@@ -45,6 +48,7 @@ export interface FileApi {
   emptyTrash(domain: string, options?: CallOptions): Promise<Purged>
   /** Throws unknown_key or key_exists, unless an earlier try of this very call has renamed it. */
   rename(file: FileRef, to: Key, options?: CallOptions): Promise<FileInfo>
+  /** Names the devices to write to. Throws unreg_class, bad_metadata or no_devices. */
   openUpload(
     file: FileRef,
     upload: Omit<OpenUpload, 'key' | 'keyBytes'>,

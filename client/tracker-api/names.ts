@@ -10,20 +10,27 @@ export interface FileRef {
   readonly key: Key
 }
 
+/** What every call takes. */
 export interface CallOptions {
+  /** Ends the call, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
 
+/** One page of a listing. */
 export interface ListQuery {
+  /** Only keys that begin with this. */
   readonly prefix?: Key | undefined
   /** Keys after this one; exclusive. */
   readonly after?: Key | undefined
+  /** What keys have in common up to this text comes once. */
   readonly delimiter?: string | undefined
   /** Entries of this page, 1 to 1000. */
   readonly limit?: number | undefined
 }
 
+/** One page of deleted files. */
 export interface TrashPage {
+  /** Only keys that begin with this. */
   readonly prefix?: Key | undefined
   /** The last entry of the page before; without its fid, all contents of that key are left out. */
   readonly after?: Key | undefined
@@ -32,6 +39,7 @@ export interface TrashPage {
   readonly limit?: number | undefined
 }
 
+/** Names a class of a domain. */
 export interface ClassRef {
   readonly domain: string
   readonly name: string

@@ -146,7 +146,7 @@ export function createTrackerPool({
       const gateway = [502, 503, 504].includes(statusCode)
       const error = new CodedError(
         code ?? (gateway ? 'tracker_unreachable' : 'failure'),
-        message ?? `${tracker.who} answered ${statusCode}`,
+        message ?? `${tracker.who} answered ${statusCode}, and not as a tracker does`,
       )
       const pass = passing.get(error.code)
       if (!pass) throw error

@@ -6,6 +6,7 @@ import type {
   DrainList,
   FidList,
   FidQuery,
+  FileCounts,
   FileTraces,
   FsckLog,
   FsckLogQuery,
@@ -50,6 +51,8 @@ export interface UpkeepApi {
   replicateNow(options?: CallOptions): Promise<Replicated>
   /** How deep and how old the queues are; reads all of them. */
   listQueues(options?: CallOptions): Promise<QueueList>
+  /** How many files there are, as last counted. */
+  stats(options?: CallOptions): Promise<FileCounts>
   /** What was given up in one queue, by fid. */
   listStuck(query: StuckQuery, options?: CallOptions): Promise<StuckList>
   /** Devices that are to be emptied, and how far that is. */
@@ -132,6 +135,7 @@ export function createUpkeepApi({ request }: TrackerPool): UpkeepApi {
       return request('GET', '/v1/audit', { query, ...options })
     },
     listQueues: options => request('GET', '/v1/queues', options),
+    stats: options => request('GET', '/v1/stats', options),
     listStuck: ({ queue, ...query }, options) =>
       request('GET', '/v1/queues/stuck', { query: { queue, ...page(query) }, ...options }),
     replicateNow: options => request('POST', '/v1/replicate-now', { idempotent: true, ...options }),

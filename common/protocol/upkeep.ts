@@ -195,6 +195,30 @@ export const StuckList = Type.Array(
 )
 export type StuckList = Type.Static<typeof StuckList>
 
+/** How many files there are. */
+export const FileCounts = Type.Object({
+  countedAt: Type.Optional(
+    Type.String({
+      description:
+        'when that count began (ISO 8601): of up to 20,000 files just now; absent: it is the first one and not over',
+    }),
+  ),
+  highestFid: Type.Integer(),
+  classes: Type.Array(
+    Type.Object({
+      domain: Type.String(),
+      class: Type.String(),
+      copies: Type.Integer(),
+      files: Type.Integer({ description: 'of that class with so many copies' }),
+      bytes: Type.Integer({ description: 'of one copy of each' }),
+    }),
+  ),
+  devices: Type.Array(
+    Type.Object({ devid: Type.Integer(), files: Type.Integer(), bytes: Type.Integer() }),
+  ),
+})
+export type FileCounts = Type.Static<typeof FileCounts>
+
 /** Devices that are to be emptied. */
 export const DrainList = Type.Array(
   Type.Object({
@@ -205,12 +229,15 @@ export const DrainList = Type.Array(
       description: 'live files that are still there; 200,000 stands for more',
     }),
     bytes: Type.Integer(),
-    uploads: Type.Integer({ description: 'open uploads that may still bring a file there' }),
+    uploads: Type.Integer({
+      description: 'open uploads that may still bring a file there, as of a few seconds ago',
+    }),
     trash: Type.Integer({ description: 'deleted files with bytes there that can be had back' }),
     moves: Type.Integer({ description: 'of the files, those whose turn has not come' }),
     lastError: Type.Optional(Type.String()),
     empty: Type.Boolean({
-      description: 'no live file is there or on its way: the disk may be pulled',
+      description:
+        'no live file is there, none is on its way, and every tracker knows: the disk may be pulled',
     }),
   }),
 )
@@ -331,6 +358,7 @@ export const AuditTrail = Type.Array(
   Type.Object({
     at: Type.String({ description: 'ISO 8601, to the microsecond' }),
     actor: Type.String({ description: 'name of the token, or the protocol' }),
+    tokenId: Type.Optional(Type.Integer({ description: 'its number, which no other token gets' })),
     address: Type.String(),
     action: Type.String(),
     domain: Type.Optional(Type.String()),

@@ -100,6 +100,10 @@ t.test(
     )
     const before = await rows()
     t.ok(JSON.stringify(before).includes('1'))
+    const doomed = (i: number): string[] => [0, 1, 2, 3].map(n => `doomed/${i}/${n}`)
+    for (const key of [...doomed(0), ...doomed(1)]) {
+      await client.put(key, 'bytes', { class: 'three', durability: 'everywhere' })
+    }
 
     const now = async (): Promise<string> =>
       (await sql<{ at: string }>('select now()::text as at'))[0]?.at ?? ''
@@ -135,6 +139,15 @@ t.test(
         t.equal(await (await one.get(`new/${i}`)).text(), 'new')
         t.equal(await (await one.get('key/3')).text(), 'bytes of 3')
       }
+      const fids: number[] = []
+      for (const key of doomed(i)) {
+        fids.push((await own.api.stat({ domain: 'plain', key })).fid)
+        await own.delete(key)
+      }
+      await until('what is deleted has gone from there, too', async () => {
+        const waiting = await sql('select from delete_job where fid = any($1)', [fids])
+        return waiting.length === 0
+      })
       wire.cutOff(undefined)
       await until('both reach it again', reached)
     }

@@ -10,6 +10,7 @@ import { parseReceipt } from '../../common/signing.ts'
 import { isReadable, type Device } from '../policy/device.ts'
 import { orderForRead } from '../policy/placement.ts'
 import type { Context } from './context.ts'
+import { isSilence } from './inspect.ts'
 
 export interface Content {
   readonly fid: number
@@ -94,10 +95,23 @@ export async function copyReplica(ctx: Hands, content: Content, ends: Ends): Pro
     return pulled ?? (await relay(ctx, content, ends, other))
   } catch (err) {
     ends.signal?.throwIfAborted()
+    if (err instanceof CopyError && isSilence(err.cause)) ctx.cluster.noteSilence(err.devid)
     throw err
   } finally {
     arrived()
   }
+}
+
+/**
+ * The same for a replica that is to stay. A device that is drained by then gets none: whoever
+ * empties it is told that nothing more comes.
+ */
+export async function placeReplica(ctx: Hands, content: Content, ends: Ends): Promise<Copied> {
+  const copied = await copyReplica(ctx, content, ends)
+  if (ctx.cluster.device(ends.to)?.status !== 'drain') return copied
+  await ends.leftOver()
+  const drained = new CodedError('invalid_state', 'it is drained meanwhile')
+  throw new CopyError('destination', ends.to, drained)
 }
 
 /** Has the destination's node fetch the content; undefined when it cannot. */
@@ -330,7 +344,7 @@ async function writeUrl(
 ): Promise<string> {
   const signed = urlOf(ctx, 'PUT', replica)
   const can = await ctx.storage.capabilities(signed, { signal })
-  return can.size > 0 ? signed : signed.replace(/\?.*/, '')
+  return can.size > 0 ? signed : (ctx.urls.plain(replica, { method: 'PUT' }) ?? signed)
 }
 
 const digestOf = (receipt: string | undefined): string | undefined =>

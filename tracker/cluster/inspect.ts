@@ -44,7 +44,7 @@ export async function seeSize(
     return found ? { kind: 'there', size: found.size } : { kind: 'missing' }
   } catch (err) {
     signal.throwIfAborted()
-    return { kind: 'unreachable', why: sentence(err) }
+    return unreachable(ctx, devid, err)
   }
 }
 
@@ -65,7 +65,7 @@ export async function seeDigest(
     signal.throwIfAborted()
     if (isCoded(err, 'not_found')) return { kind: 'missing' }
     if (isCoded(err, 'device_failed')) return { kind: 'unreadable', why: sentence(err) }
-    return { kind: 'unreachable', why: sentence(err) }
+    return unreachable(ctx, devid, err)
   }
 }
 
@@ -176,5 +176,14 @@ export const cannotRead = (devid: number): Unreachable => ({
   kind: 'unreachable',
   why: `device ${devid} cannot be read now`,
 })
+
+/** The node gave no answer. */
+export const isSilence = (err: unknown): boolean =>
+  isCoded(err, 'storage_unreachable') && err.cause !== undefined
+
+function unreachable({ cluster }: Pick<Eyes, 'cluster'>, devid: number, err: unknown): Unreachable {
+  if (isSilence(err)) cluster.noteSilence(devid)
+  return { kind: 'unreachable', why: sentence(err) }
+}
 
 const sentence = (err: unknown): string => (err instanceof Error ? err.message : String(err))

@@ -7,7 +7,10 @@ import type { FileRow } from '../store/files.ts'
 import type { Context } from './context.ts'
 import { getClassRow, numberSetting } from './snapshot.ts'
 
-export type Judged = Pick<FileRow, 'domainId' | 'classId' | 'size' | 'devids'>
+export interface Judged extends Pick<FileRow, 'domainId' | 'classId' | 'size' | 'devids'> {
+  /** It is deleted and can be had back: of its replicas there are never too many. */
+  readonly inTrash?: boolean
+}
 
 export interface JudgeOptions {
   /** Devices that a copy must not go to. */
@@ -20,7 +23,9 @@ export interface JudgeOptions {
 export function judgeReplicas(ctx: Brain, file: Judged, options: JudgeOptions = {}): Verdict {
   const { policy, text } = policyOf(ctx, file)
   if (!policy) return { kind: 'stuck', why: `unknown policy ${text}` }
-  return judge(policy, situationOf(ctx, file, options))
+  const verdict = judge(policy, situationOf(ctx, file, options))
+  // All of them go when its time in the trash is over.
+  return file.inTrash && verdict.kind === 'excess' ? { kind: 'satisfied' } : verdict
 }
 
 /** True when a file that is stuck without `leaving` finds places once bytes that wait to be removed are gone. */

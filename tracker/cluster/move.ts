@@ -9,7 +9,7 @@ import { insertDeletion, lateSeconds } from '../store/jobs.ts'
 import { recordMoved, type MoveJob } from '../store/rebalance.ts'
 import { dropReplica, findLeaving } from '../store/replicas.ts'
 import type { Context } from './context.ts'
-import { CopyError, copyReplica, readableSources, type Content } from './copy.ts'
+import { CopyError, placeReplica, readableSources, type Content } from './copy.ts'
 import { isClearing, judgeReplicas } from './judge.ts'
 import { verifyReplica, type Known } from './verify.ts'
 
@@ -64,7 +64,7 @@ export async function moveReplica(
       const leftOver = (): Promise<void> =>
         insertDeletion(ctx.db, place, { devids: [target.devid], seconds: lateSeconds })
       const ends = { from: source.devid, to: target.devid, signal, leftOver }
-      const { sha256 } = await copyReplica(ctx, contentOf(file), ends)
+      const { sha256 } = await placeReplica(ctx, contentOf(file), ends)
       const { slot } = place
       const digest = sha256 ? Buffer.from(sha256, 'hex') : null
       const replica = { slot, devid: target.devid, sha256: digest }

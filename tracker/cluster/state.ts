@@ -3,7 +3,14 @@
  * anew all the time) and as observed (what the monitor saw; never stored).
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Device, DeviceObservation, HostObservation, Load } from '../policy/device.ts'
+import {
+  isReadable,
+  type Device,
+  type DeviceObservation,
+  type HostObservation,
+  type Load,
+} from '../policy/device.ts'
+import { handOverSeconds } from '../policy/retry.ts'
 import type { CustomPolicy } from '../policy/verdict.ts'
 import type { Db } from '../store/db.ts'
 import { emptySnapshot, readSnapshot, type Snapshot } from './snapshot.ts'
@@ -33,6 +40,11 @@ interface Traffic {
   settledBytes: number
 }
 
+/** Milliseconds for which the word of another tracker that it reaches a device is good. */
+const wordMs = 10_000
+/** Milliseconds for which a device that has kept silent here is left to the others. */
+const silenceMs = 60_000
+
 /** Least milliseconds between reads for names that are not known here. */
 const missRefreshMs = 250
 
@@ -43,6 +55,10 @@ export class ClusterState {
   readonly #db: Db
   readonly #hosts = new Map<number, HostObservation>()
   readonly #devices = new Map<number, Observation>()
+  /** When another tracker was last known to reach a device. */
+  readonly #reachedAt = new Map<number, number>()
+  /** When a device last kept silent to this one. */
+  readonly #silentAt = new Map<number, number>()
   readonly #traffic = new Map<number, Traffic>()
   #refreshing: Promise<void> | undefined
   #again: Promise<void> | undefined
@@ -137,6 +153,32 @@ export class ClusterState {
       this.#traffic.set(devid, traffic)
     }
     return traffic
+  }
+
+  /** Notes that another tracker reaches a device now. */
+  noteReached(devid: number): void {
+    this.#reachedAt.set(devid, performance.now())
+  }
+
+  /** Notes that a device did not answer this tracker, whoever sees it. */
+  noteSilence(devid: number): void {
+    this.#silentAt.set(devid, performance.now())
+  }
+
+  /** Devices that this tracker cannot reach and another one can: what is to be done there is left to that. */
+  outOfReach(): number[] {
+    const now = performance.now()
+    const isRecent = (at = -Infinity, ms: number): boolean => now - at < ms
+    return this.devices().flatMap(device => {
+      const { devid } = device
+      const silent = !isReadable(device) || isRecent(this.#silentAt.get(devid), silenceMs)
+      return silent && isRecent(this.#reachedAt.get(devid), wordMs) ? [devid] : []
+    })
+  }
+
+  /** Seconds to wait after a failure: `seconds`, or few while another tracker may have no such trouble. */
+  patience(seconds: number): number {
+    return this.outOfReach().length > 0 ? Math.min(seconds, handOverSeconds) : seconds
   }
 
   /** What was last seen of a device by this tracker, or told to it. */

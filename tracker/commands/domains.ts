@@ -69,23 +69,29 @@ export async function changeDomain(
 }
 
 /**
- * Removes a domain without files. What its trash holds goes with it, and what is being uploaded.
- * Throws domain_not_found, domain_has_files or domain_has_classes.
+ * Removes a domain without files. What its trash holds goes with it, and what is being uploaded;
+ * returns how many of each. Throws domain_not_found, domain_has_files or domain_has_classes.
  */
-export async function deleteDomain(ctx: Context, name: string, caller: Caller): Promise<void> {
+export async function deleteDomain(
+  ctx: Context,
+  name: string,
+  caller: Caller,
+): Promise<{ uploads: number; trash: number }> {
   const { id, classes } = await getConfiguredDomain(ctx, name)
   const graceSeconds = numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds')
-  await ctx.db.transaction(async tx => {
-    await abandonUploadsOf(tx, id, graceSeconds)
+  const gone = await ctx.db.transaction(async tx => {
+    const uploads = await abandonUploadsOf(tx, id, graceSeconds)
     if (await hasFiles(tx, id)) throw new CodedError('domain_has_files', `${name} holds files`)
     if (classes.size > 1) {
       throw new CodedError('domain_has_classes', `${name} has classes beside the default one`)
     }
-    await emptyTrash(tx, id)
+    const trash = await emptyTrash(tx, id)
     await removeDomain(tx, id)
     await insertAudit(tx, caller, { action: 'domain.delete', domainId: id, detail: { name } })
+    return { uploads, trash }
   })
   await ctx.cluster.refresh()
+  return gone
 }
 
 /** A class as it is asked for; of an existing one, what is absent stays. */

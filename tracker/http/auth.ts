@@ -41,8 +41,10 @@ function allows(ctx: Context, token: TokenRow, access: Access, request: FastifyR
 
 /** Who asks, for the audit trail. */
 export function callerOf(request: FastifyRequest): Caller {
+  const token = tokens.get(request)
   return {
-    actor: tokens.get(request)?.name ?? 'unknown',
+    actor: token?.name ?? 'unknown',
+    tokenId: token?.id,
     address: request.ip,
     requestId: request.id,
   }

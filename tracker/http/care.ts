@@ -53,17 +53,20 @@ export const careRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { ctx 
     },
     async ({ query: { before = null, action = null, limit = 100, domain } }) => {
       const rows = await auditTrail(ctx, { before, action, limit, domain })
-      return rows.map(({ at, actor, address, action: what, domainId, fid, key, ...row }) => ({
-        at,
-        actor,
-        address,
-        action: what,
-        ...(domainId !== null && { domain: domainName(ctx, domainId) }),
-        ...(fid !== null && { fid }),
-        ...(key && keyToJson(key)),
-        ...(row.requestId !== null && { requestId: row.requestId }),
-        ...(row.detail && { detail: row.detail }),
-      }))
+      return rows.map(
+        ({ at, actor, tokenId, address, action: what, domainId, fid, key, ...row }) => ({
+          at,
+          actor,
+          ...(tokenId !== null && { tokenId }),
+          address,
+          action: what,
+          ...(domainId !== null && { domain: domainName(ctx, domainId) }),
+          ...(fid !== null && { fid }),
+          ...(key && keyToJson(key)),
+          ...(row.requestId !== null && { requestId: row.requestId }),
+          ...(row.detail && { detail: row.detail }),
+        }),
+      )
     },
   )
 }
@@ -85,7 +88,6 @@ const drainRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { ctx }) => 
         host: ctx.cluster.device(row.devid)?.host.name ?? '',
         requestedAt: requestedAt.toISOString(),
         ...(lastError !== null && { lastError }),
-        empty: row.files === 0 && row.uploads === 0,
       })),
   )
   app.post(

@@ -51,6 +51,7 @@ import { queueRoutes } from './queues.ts'
 import { fsckRoutes } from './fsck.ts'
 import { classToJson, deviceToJson, domainToJson, hostToJson, tokenToJson } from './json.ts'
 import { rebalanceRoutes } from './rebalance.ts'
+import { rehearsalRoutes } from './rehearsals.ts'
 
 const errors = { '4xx': ErrorReply, '5xx': ErrorReply }
 const done = { 204: Type.Null(), ...errors }
@@ -76,6 +77,7 @@ export const configurationRoutes: FastifyPluginAsyncTypebox<Options> = async (ap
   await app.register(debugRoutes, { ctx })
   await app.register(queueRoutes, { ctx })
   await app.register(careRoutes, { ctx })
+  await app.register(rehearsalRoutes, { ctx })
 }
 
 const domainRoutes: FastifyPluginAsyncTypebox<Options> = async (app, { ctx }) => {

@@ -4,6 +4,8 @@ import type { Db } from './db.ts'
 export interface Caller {
   /** Name of the token, or of the protocol where nobody proves who he is. */
   readonly actor: string
+  /** Number of the token; absent: of the protocol's own. */
+  readonly tokenId?: number | undefined
   readonly address: string
   readonly requestId?: string
 }
@@ -19,10 +21,11 @@ export async function insertAudit(db: Db, caller: Caller, entry: AuditEntry): Pr
   await db.query({
     name: 'audit.insert',
     text: `
-      insert into audit (actor, address, request_id, action, domain_id, detail)
-      values ($1, $2, $3, $4, $5, $6)`,
+      insert into audit (actor, token_id, address, request_id, action, domain_id, detail)
+      values ($1, $2, $3, $4, $5, $6, $7)`,
     values: [
       caller.actor,
+      caller.tokenId ?? null,
       caller.address,
       caller.requestId ?? null,
       entry.action,
@@ -45,6 +48,7 @@ export interface AuditRow {
   /** ISO 8601, to the microsecond. */
   readonly at: string
   readonly actor: string
+  readonly tokenId: number | null
   readonly address: string
   readonly action: string
   readonly domainId: number | null
@@ -62,8 +66,8 @@ export async function listAudit(
   const { rows } = await db.query<AuditRow>({
     name: 'audit.list',
     text: `
-      select to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, actor, address, action, domain_id as "domainId", fid, key,
-        request_id as "requestId", detail
+      select to_char(at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') as at, actor, token_id as "tokenId", address,
+        action, domain_id as "domainId", fid, key, request_id as "requestId", detail
       from audit
       where ($1::timestamptz is null or audit.at < $1) and ($2::int is null or domain_id = $2)
         and ($3::text is null or action = $3)

@@ -13,7 +13,7 @@ export interface CheckJob extends FileId {
 /** Seconds after which a claimed check falls due again. */
 export const leaseSeconds = 120
 /** The same for one that cannot be done now, as in MogileFS. */
-const stallSeconds = 1000
+export const stallSeconds = 1000
 
 /** Claims up to `limit` due checks, oldest due first, those of a moment by fid. */
 export async function claimChecks(db: Db, limit: number): Promise<CheckJob[]> {
@@ -63,13 +63,17 @@ export async function removeChecks(db: Db, jobs: readonly FileId[]): Promise<voi
 }
 
 /** Puts a check back that cannot be done now, with the reason as a sentence for people. */
-export async function stallCheck(db: Db, { fid, slot }: FileId, error: string): Promise<void> {
+export async function stallCheck(
+  db: Db,
+  { fid, slot }: FileId,
+  { seconds, error }: { readonly seconds: number; readonly error: string },
+): Promise<void> {
   await db.query({
     name: 'checks.stall',
     text: `
       update check_job set next_try = now() + make_interval(secs => $4), last_error = $3
       where fid = $1 and slot = $2`,
-    values: [fid, slot, error, stallSeconds],
+    values: [fid, slot, error, seconds],
   })
 }
 
@@ -93,19 +97,31 @@ export async function queueWholeChecks(
 }
 
 /** What fsck and scrub need of a file's row. */
-export type StoredContent = Pick<
+export interface StoredContent extends Pick<
   FileRow,
   'fid' | 'slot' | 'domainId' | 'classId' | 'size' | 'devids' | 'sha256' | 'hashtype' | 'checksum'
->
+> {
+  /** It is deleted and can be had back. */
+  readonly inTrash: boolean
+}
 
 const columns = `
   fid, slot, domain_id as "domainId", class_id as "classId", size, devids, sha256, hashtype, checksum`
 
-/** The live ones among contents, in no order. */
+const canBeHadBack = unindexed('expires_at > now()')
+
+/** The newest of the files that are checked; 0: there is none. */
+export const newestFid = `
+  coalesce(greatest((select max(fid) from file), (select max(fid) from trash)), 0)`
+
+/** The live ones among contents and those that can be had back, in no order. */
 export async function listContents(db: Db, fids: readonly number[]): Promise<StoredContent[]> {
   const { rows } = await db.query<StoredContent>({
     name: 'checks.list_contents',
-    text: `select ${columns} from file where fid = any($1::bigint[])`,
+    text: `
+      select ${columns}, false as "inTrash" from file where fid = any($1::bigint[])
+      union all
+      select ${columns}, true from trash where fid = any($1::bigint[]) and ${canBeHadBack}`,
     values: [fids],
   })
   return rows
@@ -118,19 +134,22 @@ export interface ContentScope {
   readonly devid: number | null
 }
 
-/** Live contents behind `after`, up to `end` where one is given, by fid. */
+/** Contents, live or in the trash, behind `after`, up to `end` where one is given, by fid. */
 export async function listContentsAfter(
   db: Db,
   scope: ContentScope,
   { after, end, limit }: { after: number; end: number | null; limit: number },
 ): Promise<StoredContent[]> {
+  const part = `
+    fid > $1 and ($2::bigint is null or fid <= $2)
+      and ($3::int is null or domain_id = $3) and ($4::int is null or class_id = $4)
+      and ($5::int is null or devids @> array[$5::int])`
   const { rows } = await db.query<StoredContent>({
     name: 'checks.list_contents_after',
     text: `
-      select ${columns} from file
-      where fid > $1 and ($2::bigint is null or fid <= $2)
-        and ($3::int is null or domain_id = $3) and ($4::int is null or class_id = $4)
-        and ($5::int is null or devids @> array[$5::int])
+      (select ${columns}, false as "inTrash" from file where ${part} order by fid limit $6)
+      union all
+      (select ${columns}, true from trash where ${part} and ${canBeHadBack} order by fid limit $6)
       order by fid limit $6`,
     values: [after, end, scope.domainId, scope.classId, scope.devid, limit],
   })

@@ -8,6 +8,8 @@ export interface DeleteJob extends FileId {
   attempts: number
   /** Devices where bytes may still be. */
   devids: number[]
+  /** Of the claim. */
+  lease: string
 }
 
 /** For an `on conflict`: the devices that a job in the queue names and those that are to be added. */
@@ -20,12 +22,19 @@ const leaseSeconds = 120
 /** Seconds that the bytes of a file stay after it can no longer be had back from the trash. */
 export const trashMarginSeconds = 60
 
-/** Claims up to `limit` due jobs, oldest due first. */
-export async function claimDeletions(db: Db, limit: number): Promise<DeleteJob[]> {
+/** Claims up to `limit` due jobs, oldest due first, but those with nothing to do except on `others`. */
+export async function claimDeletions(
+  db: Db,
+  limit: number,
+  others: readonly number[] = [],
+): Promise<DeleteJob[]> {
   const due = await db.query<FileId>({
     name: 'deletions.due',
-    text: 'select slot, fid from delete_job where next_try <= now() order by next_try limit $1',
-    values: [limit],
+    text: `
+      select slot, fid from delete_job
+      where next_try <= now() and (devids = '{}' or not devids <@ $2::int[])
+      order by next_try limit $1`,
+    values: [limit, others],
   })
   if (due.rows.length === 0) return []
   const { rows } = await db.query<DeleteJob>({
@@ -36,7 +45,7 @@ export async function claimDeletions(db: Db, limit: number): Promise<DeleteJob[]
       from unnest($1::smallint[], $2::bigint[]) as due (slot, fid)
       where delete_job.slot = due.slot and delete_job.fid = due.fid
         and ${unindexed('next_try <= now()')}
-      returning delete_job.fid, delete_job.slot, attempts, devids`,
+      returning delete_job.fid, delete_job.slot, attempts, devids, next_try::text as lease`,
     values: [due.rows.map(r => r.slot), due.rows.map(r => r.fid), leaseSeconds],
   })
   return rows
@@ -116,18 +125,21 @@ export async function settleDeletions(db: Db, jobs: readonly Settled[]): Promise
   })
 }
 
-/** Puts what is left of a job back for later, with the reason as a sentence for people. */
+/**
+ * Puts what is left of a claimed job back for later, with the reason as a sentence for people. Where
+ * somebody else has it by now, it does not fall due before his claim ends.
+ */
 export async function deferDeletion(
   db: Db,
-  { fid, slot }: FileId,
+  { fid, slot, lease }: Pick<DeleteJob, 'fid' | 'slot' | 'lease'>,
   { seconds, error }: { readonly seconds: number; readonly error: string | null },
 ): Promise<void> {
   await db.query({
     name: 'deletions.defer',
     text: `
-      update delete_job set
-        next_try = greatest(next_try, now() + make_interval(secs => $3)), last_error = $4
+      update delete_job set last_error = $4, next_try = greatest(
+        case when next_try <> $5::timestamptz then next_try end, now() + make_interval(secs => $3))
       where fid = $1 and slot = $2`,
-    values: [fid, slot, seconds, error],
+    values: [fid, slot, seconds, error, lease],
   })
 }

@@ -110,15 +110,16 @@ export async function hasFiles(db: Db, domainId: number, classId?: number): Prom
 }
 
 /**
- * Gives up the open uploads of a domain that is to go, and queues what was written for deletion. Goes
- * before the look for files: an upload that is committed in the same moment is one by then.
+ * Gives up the open uploads of a domain that is to go, and queues what was written for deletion.
+ * Returns how many. Goes before the look for files: an upload that is committed in the same moment is
+ * one by then.
  */
 export async function abandonUploadsOf(
   tx: Db,
   domainId: number,
   graceSeconds: number,
-): Promise<void> {
-  await tx.query({
+): Promise<number> {
+  const { rowCount } = await tx.query({
     name: 'domains.abandon_uploads',
     text: `
       with gone as (
@@ -130,6 +131,7 @@ export async function abandonUploadsOf(
       on conflict (fid, slot) do update set devids = ${allDevids}`,
     values: [domainId, graceSeconds],
   })
+  return rowCount
 }
 
 /** Has the open uploads of a class that is to go become files of the default one. As above. */

@@ -1,6 +1,7 @@
 /** Devices that are to be emptied, and how far that is. */
 import type { DeviceStatus } from '../../common/protocol/configuration.ts'
 import type { Db } from './db.ts'
+import { settledSeconds } from './reviews.ts'
 
 /**
  * Asks for a device to be emptied: it gives its files away and gets no more. False, and nothing is
@@ -102,33 +103,78 @@ export async function advanceDrain(db: Db, { devid, position }: DrainStep): Prom
   })
 }
 
+/** Seconds between two counts of the uploads that a drain waits for. */
+const recountSeconds = 5
+
+/**
+ * Seconds after which nothing can come to a drained device but by uploads that were opened for it:
+ * every tracker knows, and what one of them wrote just before is in the database.
+ */
+const knownSeconds = settledSeconds + 5
+
+/**
+ * Counts the open uploads that drained devices were offered to. That reads all uploads there are: it
+ * is done every few seconds for all drains together, until nothing more can come.
+ */
+export async function countDrainUploads(db: Db): Promise<void> {
+  const { rows: due } = await db.query<{ devid: number; at: string }>({
+    name: 'drains.uncounted',
+    text: `
+      select devid, now()::text as at from drain
+      where uploads_at is null or uploads_at < now() - make_interval(secs => $1)
+        and (uploads > 0 or uploads_at < requested_at + make_interval(secs => $2))`,
+    values: [recountSeconds, knownSeconds],
+  })
+  const [first] = due
+  if (!first) return
+  const devids = due.map(({ devid }) => devid)
+  const { rows: offered } = await db.query<{ devid: number; uploads: number }>({
+    name: 'drains.count_uploads',
+    text: `
+      select devid, count(*) as uploads from upload cross join unnest(devids) as devid
+      where devids && $1::int[] and committed_at is null and expires_at > now()
+      group by devid`,
+    values: [devids],
+  })
+  const counts = new Map(offered.map(({ devid, uploads }) => [devid, uploads]))
+  await db.query({
+    name: 'drains.note_uploads',
+    text: `
+      update drain set uploads = counted.uploads, uploads_at = $3::timestamptz
+      from unnest($1::int[], $2::int[]) as counted (devid, uploads)
+      where drain.devid = counted.devid`,
+    values: [devids, devids.map(devid => counts.get(devid) ?? 0), first.at],
+  })
+}
+
 export interface DrainRow {
   readonly devid: number
   readonly requestedAt: Date
   /** Files that are still there, and their bytes; no more than `countedFiles` are counted. */
   readonly files: number
   readonly bytes: number
-  /** Open uploads that it was offered to before: they may still bring a file there. */
+  /** Open uploads that it was offered to before, a few seconds ago: they may still bring a file there. */
   readonly uploads: number
   /** Files that can be had back from a trash, with bytes there. */
   readonly trash: number
   /** Moves that wait, and why the one that failed last did. */
   readonly moves: number
   readonly lastError: string | null
+  /** No live file is there, and none can come. */
+  readonly empty: boolean
 }
 
 /** Counting takes time: of more, the exact number is of no use. */
-const countedFiles = 200_000
+export const countedFiles = 200_000
 
 /** All drains, by device. */
 export async function listDrains(db: Db): Promise<DrainRow[]> {
-  const { rows } = await db.query<DrainRow>({
+  const { rows } = await db.query<Omit<DrainRow, 'empty'> & { known: boolean }>({
     name: 'drains.list',
     text: `
       select devid, requested_at as "requestedAt",
         left_over.files, left_over.bytes,
-        (select count(*) from upload where devids @> array[drain.devid]
-          and committed_at is null and expires_at > now()) as uploads,
+        uploads, coalesce(uploads_at >= requested_at + make_interval(secs => $2), false) as known,
         (select count(*) from trash where devids @> array[drain.devid]) as trash,
         (select count(*) from rebalance_job as job where job.devid = drain.devid) as moves,
         (select last_error from rebalance_job as job
@@ -139,7 +185,10 @@ export async function listDrains(db: Db): Promise<DrainRow[]> {
         from (select size from file where devids @> array[drain.devid] limit $1) as part
       ) as left_over
       order by devid`,
-    values: [countedFiles],
+    values: [countedFiles, knownSeconds],
   })
-  return rows
+  return rows.map(({ known, ...row }) => ({
+    ...row,
+    empty: known && row.files === 0 && row.uploads === 0,
+  }))
 }

@@ -212,14 +212,15 @@ export async function removeFiles(db: Db, removals: readonly Removal[]): Promise
       with wanted as (
         select w.*, trash_seconds
         from unnest($1::int[], $2::bytea[], $3::smallint[], $4::bigint[], $5::float8[],
-            $6::text[], $7::text[], $8::text[])
-          with ordinality as w (domain_id, key, slot, fid, grace, actor, address, request_id, at)
+            $6::text[], $7::int[], $8::text[], $9::text[])
+          with ordinality as w (domain_id, key, slot, fid, grace, actor, token_id, address,
+            request_id, at)
         join domain on domain.id = w.domain_id
       ), gone as (
         delete from file using wanted
         where file.domain_id = wanted.domain_id and file.key = wanted.key
           and file.slot = wanted.slot and (wanted.fid is null or file.fid = wanted.fid)
-        returning file.*, trash_seconds, at, grace, actor, address, request_id
+        returning file.*, trash_seconds, at, grace, actor, token_id, address, request_id
       ), kept as (
         insert into trash (fid, slot, domain_id, key, class_id, size, devids, sha256, hashtype,
           checksum, content_type, metadata, created_at, expires_at)
@@ -229,14 +230,14 @@ export async function removeFiles(db: Db, removals: readonly Removal[]): Promise
       ), queued as (
         insert into delete_job (fid, slot, devids, next_try)
         select fid, slot, devids, now() + make_interval(secs =>
-          case when trash_seconds > 0 then trash_seconds + $9 else grace end)
+          case when trash_seconds > 0 then trash_seconds + $10 else grace end)
         from gone
         on conflict (fid, slot) do update set
           devids = ${allDevids},
           next_try = least(delete_job.next_try, excluded.next_try)
       ), noted as (
-        insert into audit (slot, actor, address, request_id, action, domain_id, fid, key)
-        select slot, actor, address, request_id, 'delete', domain_id, fid, key from gone
+        insert into audit (slot, actor, token_id, address, request_id, action, domain_id, fid, key)
+        select slot, actor, token_id, address, request_id, 'delete', domain_id, fid, key from gone
       )
       select at from gone`,
     values: [
@@ -244,6 +245,7 @@ export async function removeFiles(db: Db, removals: readonly Removal[]): Promise
       numberArray(removals.map(({ fid }) => fid ?? null)),
       numberArray(removals.map(({ graceSeconds }) => graceSeconds)),
       removals.map(({ caller }) => caller.actor),
+      numberArray(removals.map(({ caller }) => caller.tokenId ?? null)),
       removals.map(({ caller }) => caller.address),
       removals.map(({ caller }) => caller.requestId),
       trashMarginSeconds,

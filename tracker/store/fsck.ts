@@ -1,4 +1,5 @@
 /** How far fsck got, what it found, and what it is to look at next. */
+import { newestFid } from './checks.ts'
 import type { Db } from './db.ts'
 import type { FileId } from './files.ts'
 import { databaseTime, lockUpkeep, readUpkeep, writeUpkeep, type UpkeepSettings } from './upkeep.ts'
@@ -96,7 +97,7 @@ async function freshRun(
 ): Promise<Record<string, number | undefined>> {
   const { rows } = await tx.query<{ fid: number }>({
     name: 'fsck.max_fid',
-    text: 'select coalesce(max(fid), 0) as fid from file',
+    text: `select ${newestFid} as fid`,
   })
   const counts = settings.under(countPrefix).map(([event]) => [countPrefix + event, undefined])
   return { ...Object.fromEntries(counts), fsck_fid_at_end: rows[0]!.fid }
@@ -119,7 +120,11 @@ export async function queueChecks(
   const end = settings.number('fsck_fid_at_end')
   const { rows: files } = await tx.query<FileId>({
     name: 'fsck.next_files',
-    text: 'select fid, slot from file where fid > $1 and fid <= $2 order by fid limit $3',
+    text: `
+      (select fid, slot from file where fid > $1 and fid <= $2 order by fid limit $3)
+      union all
+      (select fid, slot from trash where fid > $1 and fid <= $2 order by fid limit $3)
+      order by fid limit $3`,
     values: [highest, end, Math.min(rate, room)],
   })
   const last = files.at(-1)

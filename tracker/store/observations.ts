@@ -26,33 +26,41 @@ export interface Observation extends Seen {
 /** Seconds without a look after which nobody knows how long a device has been away. */
 const unwatchedSeconds = 60
 
-/** Notes what was seen, for all trackers. */
-export async function putObservations(db: Db, seen: readonly Seen[]): Promise<void> {
-  await db.query({
+/**
+ * Notes what was seen, for all trackers. Returns the devices that could not be reached the time before
+ * either, and that somebody else has reached since.
+ */
+export async function putObservations(db: Db, seen: readonly Seen[]): Promise<number[]> {
+  const { rows } = await db.query<{ devid: number }>({
     name: 'observations.put',
     text: `
-      insert into observation (devid, seen_at, away_since, state, host_state, total_bytes, used_bytes,
-        utilization, skew_seconds, rejects_bad_md5)
-      select devid, now(), case when state in ('writeable', 'readable') then null else now() end,
-        state, host_state, total_bytes, used_bytes, utilization, skew_seconds, rejects_bad_md5
-      from unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::real[], $7::int[],
-          $9::boolean[])
-        as seen (devid, state, host_state, total_bytes, used_bytes, utilization, skew_seconds,
-          rejects_bad_md5)
-      on conflict (devid) do update set
-        seen_at = excluded.seen_at,
-        away_since = case
-          when excluded.away_since is null then null
-          when observation.seen_at < now() - make_interval(secs => $8) then now()
-          else coalesce(observation.away_since, now())
-        end,
-        state = excluded.state,
-        host_state = excluded.host_state,
-        total_bytes = coalesce(excluded.total_bytes, observation.total_bytes),
-        used_bytes = coalesce(excluded.used_bytes, observation.used_bytes),
-        utilization = excluded.utilization,
-        skew_seconds = excluded.skew_seconds,
-        rejects_bad_md5 = excluded.rejects_bad_md5`,
+      with vouched as (
+        select devid from observation where state = 'unreachable' and away_since is null
+      ), noted as (
+        insert into observation (devid, seen_at, away_since, state, host_state, total_bytes, used_bytes,
+          utilization, skew_seconds, rejects_bad_md5)
+        select devid, now(), case when state in ('writeable', 'readable') then null else now() end,
+          state, host_state, total_bytes, used_bytes, utilization, skew_seconds, rejects_bad_md5
+        from unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::real[], $7::int[],
+            $9::boolean[])
+          as seen (devid, state, host_state, total_bytes, used_bytes, utilization, skew_seconds,
+            rejects_bad_md5)
+        on conflict (devid) do update set
+          seen_at = excluded.seen_at,
+          away_since = case
+            when excluded.away_since is null then null
+            when observation.seen_at < now() - make_interval(secs => $8) then now()
+            else coalesce(observation.away_since, now())
+          end,
+          state = excluded.state,
+          host_state = excluded.host_state,
+          total_bytes = coalesce(excluded.total_bytes, observation.total_bytes),
+          used_bytes = coalesce(excluded.used_bytes, observation.used_bytes),
+          utilization = excluded.utilization,
+          skew_seconds = excluded.skew_seconds,
+          rejects_bad_md5 = excluded.rejects_bad_md5
+      )
+      select devid from vouched`,
     values: [
       seen.map(({ devid }) => devid),
       seen.map(({ state }) => state),
@@ -65,6 +73,7 @@ export async function putObservations(db: Db, seen: readonly Seen[]): Promise<vo
       seen.map(({ rejectsBadMd5 }) => rejectsBadMd5),
     ],
   })
+  return rows.map(({ devid }) => devid)
 }
 
 /** What was last seen of every device. */

@@ -1,6 +1,7 @@
 /** What rebalance has stored of itself, and the moves that it queued. */
 import type { DeviceStatus } from '../../common/protocol/configuration.ts'
 import type { Db } from './db.ts'
+import { countedFiles } from './drains.ts'
 import type { FileId } from './files.ts'
 import { readUpkeep, writeUpkeep } from './upkeep.ts'
 import { unindexed } from './unindexed.ts'
@@ -101,9 +102,6 @@ export async function listFilesOn(
   )
   return rows
 }
-
-/** Counting takes time: of more files on a device, the exact number is of no use. */
-const countedFiles = 200_000
 
 /** How many files have a replica on each of some devices, no more than `countedFiles`, and their bytes. */
 export async function countFilesOn(

@@ -1,6 +1,7 @@
 /** What a file's row says about its replicas, changed in ways that a late or second try cannot spoil. */
 import type { Db } from './db.ts'
 import { allDevids } from './deletions.ts'
+import { countedFiles } from './drains.ts'
 import type { FileId } from './files.ts'
 import { unindexed } from './unindexed.ts'
 
@@ -52,7 +53,16 @@ export interface Correction {
   readonly sha256?: Buffer | undefined
 }
 
-/** Corrects a file's row. False when the replicas are others by now, or the file is gone. */
+const corrected = `
+  devids = $4::int[],
+  hashtype = coalesce($5, hashtype),
+  checksum = coalesce($6, checksum),
+  sha256 = coalesce(sha256, $7)`
+
+/**
+ * Corrects the row of a file, also of one that can be had back: the deletion that waits for that is
+ * told of its replicas, too. False when they are others by now, or the file is gone.
+ */
 export async function correctReplicas(
   db: Db,
   { fid, slot }: FileId,
@@ -61,12 +71,20 @@ export async function correctReplicas(
   const { rowCount } = await db.query({
     name: 'replicas.correct',
     text: `
-      update file set
-        devids = $4::int[],
-        hashtype = coalesce($5, hashtype),
-        checksum = coalesce($6, checksum),
-        sha256 = coalesce(sha256, $7)
-      where fid = $1 and slot = $2 and devids = $3::int[]`,
+      with live as (
+        update file set ${corrected}
+        where fid = $1 and slot = $2 and ${unindexed('devids = $3::int[]')}
+        returning fid
+      ), deleted as (
+        update trash set ${corrected}
+        where fid = $1 and slot = $2 and ${unindexed('devids = $3::int[] and expires_at > now()')}
+        returning fid
+      ), told as (
+        update delete_job set devids = $4::int[] || array(
+          select devid from unnest(delete_job.devids) as devid where devid <> all ($3 || $4))
+        from deleted where delete_job.fid = $1 and delete_job.slot = $2
+      )
+      select from live union all select from deleted`,
     values: [
       fid,
       slot,
@@ -98,14 +116,24 @@ export async function queueReplications(
   })
 }
 
+/**
+ * Devices on which bytes of contents wait for their deletion, by fid: no place for a new replica. When
+ * a file is renamed its deletions stay in the slot where they were queued, so all slots are looked at.
+ */
+async function listLeaving(db: Db, fids: readonly number[]): Promise<Map<number, number[]>> {
+  const { rows } = await db.query<{ fid: number; devids: number[] }>({
+    name: 'replicas.list_leaving',
+    text: 'select fid, devids from delete_job where fid = any($1::bigint[])',
+    values: [fids],
+  })
+  const leaving = new Map<number, number[]>()
+  for (const { fid, devids } of rows) leaving.set(fid, [...(leaving.get(fid) ?? []), ...devids])
+  return leaving
+}
+
 /** Devices on which bytes of a content wait for their deletion: no place for a new replica. */
 export async function findLeaving(db: Db, fid: number): Promise<number[]> {
-  const { rows } = await db.query<{ devids: number[] }>({
-    name: 'replicas.find_leaving',
-    text: 'select devids from delete_job where fid = $1',
-    values: [fid],
-  })
-  return rows.flatMap(({ devids }) => devids)
+  return (await listLeaving(db, [fid])).get(fid) ?? []
 }
 
 /**
@@ -179,25 +207,29 @@ export interface ReplicaState extends FileId {
 
 /** The live files among contents, and those that can be had back, each under the slot that is named with it. */
 export async function listReplicaStates(db: Db, ids: readonly FileId[]): Promise<ReplicaState[]> {
-  const { rows } = await db.query<ReplicaState>({
+  const fids = ids.map(({ fid }) => fid)
+  const { rows } = await db.query<Omit<ReplicaState, 'leaving'>>({
     name: 'replicas.list_states',
     text: `
-      select file.fid, file.slot, domain_id as "domainId", class_id as "classId", size, file.devids,
-        sha256, hashtype, checksum, coalesce(delete_job.devids, '{}') as leaving, false as "inTrash"
+      select file.fid, file.slot, domain_id as "domainId", class_id as "classId", size, devids,
+        sha256, hashtype, checksum, false as "inTrash"
       from unnest($1::bigint[], $2::smallint[]) as id (fid, slot)
       join file on file.fid = id.fid and file.slot = id.slot
-      left join delete_job on delete_job.fid = id.fid and delete_job.slot = id.slot
       union all
-      select trash.fid, trash.slot, domain_id, class_id, size, trash.devids, sha256, hashtype, checksum,
-        array(select devid from unnest(delete_job.devids) as devid where devid <> all (trash.devids)),
-        true
+      select trash.fid, trash.slot, domain_id, class_id, size, devids,
+        sha256, hashtype, checksum, true
       from unnest($1::bigint[], $2::smallint[]) as id (fid, slot)
       join trash on trash.fid = id.fid and trash.slot = id.slot
-        and ${unindexed('expires_at > now()')}
-      join delete_job on delete_job.fid = id.fid and delete_job.slot = id.slot`,
-    values: [ids.map(({ fid }) => fid), ids.map(({ slot }) => slot)],
+        and ${unindexed('expires_at > now()')}`,
+    values: [fids, ids.map(({ slot }) => slot)],
   })
-  return rows
+  // Behind the rows, so that what one of them has just dropped is among it.
+  const leaving = await listLeaving(db, fids)
+  // Of a file in the trash all bytes wait for their deletion.
+  return rows.map(row => ({
+    ...row,
+    leaving: (leaving.get(row.fid) ?? []).filter(devid => !row.devids.includes(devid)),
+  }))
 }
 
 /** A copy that was made and verified under the lease of a claimed replication. */
@@ -287,4 +319,23 @@ export async function recordReplicas(
   const found: (number[] | undefined)[] = Array.from({ length: replicas.length })
   for (const { at, devids } of rows) found[at - 1] = devids
   return found
+}
+
+/**
+ * Live files with a replica on one of `devids`, their bytes, and how many of them have none on
+ * `others`; no more than `countedFiles` are counted.
+ */
+export async function countCopies(
+  db: Db,
+  { devids, others }: { readonly devids: readonly number[]; readonly others: readonly number[] },
+): Promise<{ files: number; bytes: number; lastCopies: number }> {
+  const { rows } = await db.query<{ files: number; bytes: number; lastCopies: number }>({
+    name: 'replicas.count_copies',
+    text: `
+      select count(*) as files, coalesce(sum(size), 0)::bigint as bytes,
+        count(*) filter (where not devids && $2::int[]) as "lastCopies"
+      from (select size, devids from file where devids && $1::int[] limit $3) as part`,
+    values: [devids, others, countedFiles],
+  })
+  return rows[0]!
 }

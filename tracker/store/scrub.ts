@@ -1,5 +1,5 @@
 /** Readings of all that is stored: the one that never ends, and those that were asked for. */
-import type { ContentScope } from './checks.ts'
+import { newestFid, type ContentScope } from './checks.ts'
 import type { Db } from './db.ts'
 
 export interface ScrubRow extends ContentScope {
@@ -42,7 +42,7 @@ export async function claimScrub(db: Db, seconds: number): Promise<ScrubStep | u
           order by next_step limit 1
         ) and next_step <= now()
       returning ${columns}, extract(epoch from now() - started_at)::float8 as seconds,
-        (select coalesce(max(fid), 0) from file) as "maxFid"`,
+        ${newestFid} as "maxFid"`,
     values: [seconds],
   })
   return rows[0]
@@ -105,7 +105,7 @@ export async function insertScrub(
     name: 'scrub.insert',
     text: `
       insert into scrub (domain_id, class_id, devid, end_fid)
-      select $1, $2, $3, coalesce(max(fid), 0) from file
+      select $1, $2, $3, ${newestFid}
       returning ${columns}`,
     values: [domainId, classId, devid],
   })

@@ -98,14 +98,14 @@ export async function finishSweep(db: Db, devid: number, rest: number): Promise<
 /** Bytes on a device that its rows do not name. */
 export interface Unclaimed {
   readonly fid: number
-  /** The live file of that content, which has its replicas elsewhere. */
-  readonly live:
+  /** The file of that content, live or in the trash, which has its replicas elsewhere. */
+  readonly owner:
     { readonly slot: number; readonly size: number; readonly devids: number[] } | undefined
 }
 
 /**
- * Of bytes on a device, those that nothing explains: no row, no open upload, no copy or deletion that
- * waits, no trash, and a number that was given out.
+ * Of bytes on a device, those that nothing explains: no row that names them, no open upload, no copy or
+ * deletion that waits, and a number that was given out.
  */
 export async function listUnclaimed(
   db: Db,
@@ -121,24 +121,27 @@ export async function listUnclaimed(
   }>({
     name: 'sweep.list_unclaimed',
     text: `
-      select found.fid, file.slot, file.size, file.devids
-      from unnest($2::bigint[]) as found (fid) left join file on file.fid = found.fid
-      where (file.fid is null or not file.devids @> array[$1::int])
+      select found.fid, owner.slot, owner.size, owner.devids
+      from unnest($2::bigint[]) as found (fid)
+      left join (
+        select fid, slot, size, devids from file
+        union all
+        select fid, slot, size, devids from trash
+      ) as owner on owner.fid = found.fid
+      where (owner.fid is null or not owner.devids @> array[$1::int])
         and not exists (select from upload
           where upload.fid = found.fid and committed_at is null)
         and not exists (select from replicate_job as job where job.fid = found.fid)
         and not exists (select from rebalance_job as job where job.fid = found.fid)
         and not exists (select from delete_job as job
           where job.fid = found.fid and job.devids @> array[$1::int])
-        and not exists (select from trash
-          where trash.fid = found.fid and trash.devids @> array[$1::int])
         and (found.fid < (select next from fid_counter where id = 1)
           or exists (select from explicit_fid where explicit_fid.fid = found.fid))`,
     values: [devid, fids],
   })
   return rows.map(({ fid, slot, size, devids }) => ({
     fid,
-    live: slot === null ? undefined : { slot, size, devids },
+    owner: slot === null ? undefined : { slot, size, devids },
   }))
 }
 

@@ -100,9 +100,16 @@ export async function restoreTrash(
         on conflict (fid, slot) do update set
           next_try = least(replicate_job.next_try, excluded.next_try)
       )
-      insert into audit (slot, actor, address, request_id, action, domain_id, fid, key)
-      select slot, $3, $4, $5, 'undelete', domain_id, fid, key from stored`,
-    values: [fid, slot, caller.actor, caller.address, caller.requestId ?? null],
+      insert into audit (slot, actor, token_id, address, request_id, action, domain_id, fid, key)
+      select slot, $3, $4, $5, $6, 'undelete', domain_id, fid, key from stored`,
+    values: [
+      fid,
+      slot,
+      caller.actor,
+      caller.tokenId ?? null,
+      caller.address,
+      caller.requestId ?? null,
+    ],
   })
   return rowCount > 0
 }

@@ -164,9 +164,10 @@ export async function commitUploads(
       with wanted as (
         select * from unnest($1::bigint[], $2::smallint[], $3::int[], $4::bytea[], $5::smallint[],
             $6::jsonb[], $7::bigint[], $8::text[], $9::bytea[], $10::smallint[], $11::bytea[],
-            $12::boolean[], $13::float8[], $14::text[], $15::text[], $16::text[], $17::boolean[])
+            $12::boolean[], $13::float8[], $14::text[], $15::int[], $16::text[], $17::text[],
+            $18::boolean[])
           as w (fid, upload_slot, domain_id, key, slot, answer, size, devids, sha256, hashtype,
-            checksum, replicate, grace, actor, address, request_id, repeatable)
+            checksum, replicate, grace, actor, token_id, address, request_id, repeatable)
       ), kept as (
         update upload
         set committed_at = now(), expires_at = now() + interval '1 hour', answer = wanted.answer
@@ -207,8 +208,8 @@ export async function commitUploads(
         select fid, stored.slot, now() from stored join wanted using (fid) where replicate
         on conflict (fid, slot) do nothing
       ), noted as (
-        insert into audit (slot, actor, address, request_id, action, domain_id, fid, key)
-        select stored.slot, actor, address, request_id, 'put', domain_id, fid, key
+        insert into audit (slot, actor, token_id, address, request_id, action, domain_id, fid, key)
+        select stored.slot, actor, token_id, address, request_id, 'put', domain_id, fid, key
         from stored join wanted using (fid)
       )
       select fid, created_at as "committedAt" from stored`,
@@ -229,6 +230,7 @@ export async function commitUploads(
       commits.map(c => c.replicate),
       numberArray(commits.map(c => c.graceSeconds)),
       commits.map(c => c.caller.actor),
+      numberArray(commits.map(c => c.caller.tokenId ?? null)),
       commits.map(c => c.caller.address),
       commits.map(c => c.caller.requestId),
       commits.map(c => c.repeatable),

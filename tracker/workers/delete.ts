@@ -1,7 +1,8 @@
 /** Removes the bytes of deleted, replaced and abandoned files, and of dropped replicas, from devices. */
-import { isCoded } from '../../common/errors.ts'
 import type { Context } from '../cluster/context.ts'
+import { isSilence } from '../cluster/inspect.ts'
 import { isDeletable } from '../policy/device.ts'
+import { handOverSeconds } from '../policy/retry.ts'
 import {
   claimDeletions,
   deferDeletion,
@@ -29,7 +30,7 @@ export function createDeleteWorker(ctx: Context): Worker {
       return queued
     },
     async pass(signal, log) {
-      const jobs = await claimDeletions(ctx.db, batch)
+      const jobs = await claimDeletions(ctx.db, batch, ctx.cluster.outOfReach())
       if (jobs.length === 0) return 0
       const keepers = await listKeepers(
         ctx.db,
@@ -110,8 +111,10 @@ async function removeFrom(
   if (!isDeletable(device)) {
     return leave(3600 * (1 + failures), `device ${devid} is not in service`)
   }
+  const later = (): number =>
+    ctx.cluster.outOfReach().includes(devid) ? handOverSeconds : 60 * (10 + failures)
   if (device.host.observed !== 'reachable' || device.observed !== 'writeable') {
-    return leave(60 * (10 + failures), `device ${devid} cannot be written now`)
+    return leave(later(), `device ${devid} cannot be written now`)
   }
   const url = ctx.urls.replica({ devid, fid: job.fid }, { method: 'DELETE', seconds: urlSeconds })
   const together = ctx.urls.several(devid, 'deletions', { seconds: urlSeconds })
@@ -122,11 +125,8 @@ async function removeFrom(
     signal.throwIfAborted()
     const why = err instanceof Error ? err.message : String(err)
     // A node that starts anew may be back before anybody has seen it away.
-    const seconds = isSilence(err) ? 60 * (10 + failures) : 1800 * (1 + failures)
+    if (isSilence(err)) ctx.cluster.noteSilence(devid)
+    const seconds = isSilence(err) ? later() : 1800 * (1 + failures)
     return leave(seconds, `device ${devid}: ${why}`)
   }
 }
-
-/** The node gave no answer. */
-const isSilence = (err: unknown): boolean =>
-  isCoded(err, 'storage_unreachable') && err.cause !== undefined

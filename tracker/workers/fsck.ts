@@ -14,6 +14,7 @@ import {
   listContents,
   removeChecks,
   stallCheck,
+  stallSeconds,
   type CheckJob,
   type StoredContent,
 } from '../store/checks.ts'
@@ -163,7 +164,10 @@ async function mend(ctx: Context, suspect: Suspect, work: Work): Promise<void> {
   try {
     const reading = scrubbing ? scrubReading : readingOf(ctx, file)
     const mended = await mendFile(ctx, fid, { findings, reading, scrubbing, ...work })
-    if (mended.kind === 'stalled') return await stallCheck(ctx.db, suspect, mended.why)
+    if (mended.kind === 'stalled') {
+      const seconds = ctx.cluster.patience(stallSeconds)
+      return await stallCheck(ctx.db, suspect, { seconds, error: mended.why })
+    }
     await removeChecks(ctx.db, [suspect])
     if (mended.events.includes('REPL')) ctx.wake('replicate')
   } catch (err) {

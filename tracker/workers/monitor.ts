@@ -110,6 +110,7 @@ class Watch {
     for (const device of devices) {
       const one = seen.get(device.devid)
       const fresh = one !== undefined && one.ageSeconds <= freshSeconds
+      if (fresh && one.awaySeconds === null) this.#ctx.cluster.noteReached(device.devid)
       if (fresh && (one.state === 'writeable' || isReadonly(device))) this.#believe(device, one)
       else doubtful.push(device)
     }
@@ -144,7 +145,7 @@ class Watch {
         skewSeconds: cluster.observation(devid)?.skewSeconds ?? null,
         rejectsBadMd5: cluster.observation(devid)?.rejectsBadMd5 ?? null,
       }))
-      await putObservations(db, observations)
+      for (const devid of await putObservations(db, observations)) cluster.noteReached(devid)
       const usages = seen.flatMap(({ devid, totalBytes, usedBytes, observed }) =>
         totalBytes !== null && usedBytes !== null && observed !== 'unreachable'
           ? [{ devid, totalBytes, usedBytes }]

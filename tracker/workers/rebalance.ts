@@ -64,5 +64,6 @@ async function move(
   // Operators look for these words.
   const url = ctx.urls.plain({ devid: from, fid }, { method: 'GET' })
   work.log.warn(`Rebalance for ${from}:${fid} (${url}) failed: ${outcome.why}`)
-  await deferMove(ctx.db, job, { seconds: retrySeconds(attempts, ctx.random), error: outcome.why })
+  const seconds = ctx.cluster.patience(retrySeconds(attempts, ctx.random))
+  await deferMove(ctx.db, job, { seconds, error: outcome.why })
 }

@@ -1,7 +1,7 @@
 /** Gives files the replicas that their class asks for, and takes away those that are too many. */
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
-import { CopyError, copyReplica, readableSources, type Content } from '../cluster/copy.ts'
+import { CopyError, placeReplica, readableSources, type Content } from '../cluster/copy.ts'
 import { betterCopy, isClearing, judgeReplicas, spareReplicas } from '../cluster/judge.ts'
 import { getClassRow, numberSetting } from '../cluster/snapshot.ts'
 import { verifyReplica } from '../cluster/verify.ts'
@@ -178,8 +178,6 @@ async function handle(shared: Shared, { job, state }: Task, work: Work): Promise
       case 'satisfied':
         return shared.finish(job)
       case 'excess': {
-        // All of it goes when its time in the trash is over.
-        if (file.inTrash) return shared.finish(job)
         const trimmed = await trim(ctx, file, { signal, log })
         if (trimmed.kind === 'failed') return retry(ctx, job, trimmed.why)
         if (trimmed.kind === 'dropped') break
@@ -277,7 +275,7 @@ async function makeCopy(
       const leftOver = (): Promise<void> =>
         insertDeletion(ctx.db, job, { devids: [to], seconds: lateSeconds })
       const ends = { from, to, signal, leftOver }
-      const { sha256, checksum } = await ctx.politely(() => copyReplica(ctx, content, ends))
+      const { sha256, checksum } = await ctx.politely(() => placeReplica(ctx, content, ends))
       const ms = Math.round(performance.now() - startedAt)
       log.debug({ fid, devid: to, size, ms }, 'replicated')
       const then = { ...file, devids: [...file.devids, to] }
@@ -382,6 +380,6 @@ async function withoutSource(ctx: Context, job: ReplicateJob, file: ReplicaState
 }
 
 function retry(ctx: Context, job: ReplicateJob, error: string): Promise<void> {
-  const seconds = retrySeconds(job.attempts, ctx.random)
+  const seconds = ctx.cluster.patience(retrySeconds(job.attempts, ctx.random))
   return deferReplication(ctx.db, job, { seconds, error })
 }

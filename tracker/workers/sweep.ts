@@ -184,13 +184,13 @@ async function removeOrphans(
     (await databaseSeconds(ctx.db)) - numberSetting(ctx.cluster.snapshot, 'orphan_hours') * 3600
   const times = new Map(strange.map(({ fid, mtime }) => [fid, mtime]))
   let removed = 0
-  for (const { fid, live } of unclaimed) {
+  for (const { fid, owner } of unclaimed) {
     if ((times.get(fid) ?? Number.POSITIVE_INFINITY) > oldest) continue
-    if (live && !(await isElsewhere(ctx, { fid, ...live }, signal))) {
-      await queueWholeChecks(ctx.db, [{ fid, slot: live.slot }])
+    if (owner && !(await isElsewhere(ctx, { fid, ...owner }, signal))) {
+      await queueWholeChecks(ctx.db, [{ fid, slot: owner.slot }])
       continue
     }
-    await insertDeletion(ctx.db, { fid, slot: live?.slot ?? 0 }, { devids: [devid], seconds: 0 })
+    await insertDeletion(ctx.db, { fid, slot: owner?.slot ?? 0 }, { devids: [devid], seconds: 0 })
     removed++
   }
   if (removed > 0) {

@@ -1,14 +1,18 @@
-/** Queues what fsck, rebalance and drains are to do next. One tracker does it; any may be that one. */
+/**
+ * Queues what fsck, rebalance and drains are to do next, and counts files. One tracker does it; any may
+ * be that one.
+ */
 import { randomUUID } from 'node:crypto'
 import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
 import { advanceRebalance } from '../cluster/rebalance.ts'
 import { queueLimits } from '../cluster/snapshot.ts'
-import { advanceDrain, claimDrains, dropStaleDrains } from '../store/drains.ts'
+import { advanceDrain, claimDrains, countDrainUploads, dropStaleDrains } from '../store/drains.ts'
 import { queueChecks } from '../store/fsck.ts'
 import { takeLease } from '../store/leases.ts'
 import { countMoves, insertMoves, listFilesOn } from '../store/rebalance.ts'
 import type { Worker } from './loop.ts'
+import { createTally } from './tally.ts'
 
 /** Milliseconds between two steps: the limits are so many files a second. */
 const restMs = 1_000
@@ -17,13 +21,20 @@ const leaseSeconds = 10
 
 export function createUpkeepWorker(ctx: Context): Worker {
   const lease = { name: 'upkeep', holder: randomUUID() }
+  const tally = createTally(ctx)
   return {
     name: 'upkeep',
     restMs,
     async pass(_signal, log) {
       if (!(await takeLease(ctx.db, lease, leaseSeconds))) return 0
       // What one of them cannot do keeps none of the others from it.
-      const steps = [() => queueFsck(ctx), () => queueMoves(ctx, log), () => queueDrains(ctx)]
+      const steps = [
+        () => queueFsck(ctx),
+        () => queueMoves(ctx, log),
+        () => queueDrains(ctx),
+        () => countDrainUploads(ctx.db),
+        tally,
+      ]
       for (const step of steps) await attempt(step, log)
       return 0
     },

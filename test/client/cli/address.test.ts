@@ -14,7 +14,7 @@ t.test('an address is a domain and a key, whatever is in them', async t => {
     t.same(parseAddress(text), { domain, key }, text)
   }
   for (const text of ['', ':', ':a', 'photos', 'a\\:b', 'a\\']) {
-    t.throws(() => parseAddress(text), { name: 'UsageError', message: /is not DOMAIN:KEY$/ }, text)
+    t.throws(() => parseAddress(text), { name: 'UsageError', message: /is not DOMAIN:KEY/ }, text)
   }
   t.throws(() => parseFile('photos:'), { name: 'UsageError', message: /at least one byte/ })
   t.throws(() => parseFile(`photos:${'ü'.repeat(513)}`), { message: /at most 1024 bytes/ })

@@ -50,6 +50,7 @@ t.test('a name that is nearly one that exists is told with that one, exit 3', as
   await run(['domain', 'add', 'music'])
   await run(['class', 'add', 'music', 'photo'])
   await run(['class', 'add', 'music', 'original'])
+  await run(['put', program, 'music:songs/first.ogg'])
   for (const [words, meant] of [
     [['ls', 'photso:'], 'photos'],
     [['rm', 'musik:song'], 'music'],
@@ -59,12 +60,24 @@ t.test('a name that is nearly one that exists is told with that one, exit 3', as
     [['put', program, 'music:omg', '--class', 'orginal'], 'original'],
     [['host', 'modify', 'node11', '--zone', 'x'], 'node1'],
     [['device', 'add', 'nod2', '77'], 'node2'],
+    [['token', 'delete', 'admn', '--yes'], 'admin'],
+    [['cat', 'music:songs/frist.ogg'], 'first.ogg'],
+    [['rm', 'music:songs/frist.ogg'], 'first.ogg'],
   ] as [string[], string][]) {
     const { status, stderr } = await run(words)
     t.equal(status, 3, words.join(' '))
     t.match(stderr, `Did you mean ${meant}? (`)
   }
   t.notMatch((await run(['ls', 'elsewhere:'])).stderr, 'Did you mean')
+  t.notMatch((await run(['undelete', 'music:songs/frist.ogg'])).stderr, 'Did you mean')
+  for (const words of [
+    ['get', 'music:songs/', 'song'],
+    ['rm', 'music:songs/'],
+  ]) {
+    const { status, stderr } = await run(words)
+    t.equal(status, 3)
+    t.match(stderr, 'Is it a folder? -r takes all that is in it')
+  }
   t.notMatch((await run(['class', 'delete', 'photos', 'xyz'])).stderr, 'Did you mean')
 })
 

@@ -108,6 +108,16 @@ t.test('what is missing, what waits and what blocks it are said', async t => {
       /where it is unreadable \(no connection\)\. 1 copy cannot be read now, and counts until/,
     ],
     [
+      'a host that is down',
+      { hosts: [host('h1'), host('h2', 'down'), host('h3')] },
+      /dev2 .* unreadable \(its host is down\)\. 1 copy cannot be read now, and counts until/,
+    ],
+    [
+      'a device that is down',
+      { devices: [device(1, 'h1'), device(2, 'h2', { status: 'down' }), device(3, 'h3')] },
+      /dev2 on h2 \(down, .* unreadable \(its device is down\)/,
+    ],
+    [
       'a lost device',
       { devices: [device(1, 'h1'), device(2, 'h2', { lost: true }), device(3, 'h3')] },
       /dev2 on h2 \(alive, treated as lost\)\. 1 copy is missing/,

@@ -197,11 +197,17 @@ t.test('a disk that is full is told on one line, and leaves nothing behind', asy
   // A limit on the size of files, in blocks of 1 KiB, stands for a disk that has so much room. Node
   // ignores the signal that comes with it.
   const cases: [string, RegExp][] = [
-    ['ulimit -f 100; omg get photos:full/big full', /^omg get: file too large\n$/],
-    ['ulimit -f 100; omg get -r photos:full/ full', /^omg get: .*file too large\n$/],
-    ['omg cat photos:full/big > /dev/full', /^omg cat: no space left on device\n$/],
-    ['omg get photos:full/big - > /dev/full', /^omg get: no space left on device\n$/],
-    ['omg ls photos: > /dev/full', /^omg ls: no space left on device\n$/],
+    ['ulimit -f 100; omg get photos:full/big full', /^omg get: full\/big: file too large\n$/],
+    ['ulimit -f 100; omg get -r photos:full/ full', /^omg get: full\/big: file too large\n$/],
+    [
+      'omg cat photos:full/big > /dev/full',
+      /^omg cat: standard output: no space left on device\n$/,
+    ],
+    [
+      'omg get photos:full/big - > /dev/full',
+      /^omg get: standard output: no space left on device\n$/,
+    ],
+    ['omg ls photos: > /dev/full', /^omg ls: standard output: no space left on device\n$/],
   ]
   for (const [script, message] of cases) {
     if (script.includes('/dev/full') && !existsSync('/dev/full')) continue

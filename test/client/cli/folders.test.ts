@@ -13,7 +13,7 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
-import { startOmg, startSystem, until } from './omg.ts'
+import { program, startOmg, startSystem, until } from './omg.ts'
 
 const system = await startSystem(t)
 const { cwd, env, run, json } = system
@@ -107,6 +107,11 @@ t.test('--resume sends and fetches only what is not there with the same content'
 })
 
 t.test('a folder that holds nothing is told, exit 3, since it was probably another', async t => {
+  t.same(await run(['get', '-r', 'photos:many/', program]), {
+    status: 1,
+    stdout: '',
+    stderr: `omg get: ${program}: is no folder\n`,
+  })
   t.same(await run(['get', '-r', 'photos:nothing/', 'empty']), {
     status: 3,
     stdout: '',

@@ -98,6 +98,7 @@ export interface System {
   readonly storage: readonly string[]
   readonly reproxy: string
   readonly token: string
+  readonly databaseUrl: string
   readonly pids: Readonly<Record<string, number>>
   /** Environment that says where the tracker is, and with which token. */
   readonly env: NodeJS.ProcessEnv
@@ -138,6 +139,7 @@ export async function startSystem(t: Pick<Test, 'teardown'>): Promise<System> {
   const run: System['run'] = (words, options) => runInside(words, { env, ...options })
   return {
     ...ready,
+    databaseUrl: url,
     cwd,
     data,
     env,

@@ -52,6 +52,7 @@ t.test('bash completes commands, what is below them, and options', async t => {
   t.ok(shell(script, 'st').includes('status'))
   t.same(shell(script, 'host mo'), ['modify'])
   t.same(shell(script, 'put cat.jpg --dur'), ['--durability'])
+  t.same(shell(script, 'put cat'), [''], 'which leaves it to the shell, that knows the files')
   t.same(shell(script, 'devices list --ho'), ['--host'])
   t.notOk(shell(script, 'ref').includes('reference'))
 })

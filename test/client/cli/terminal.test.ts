@@ -43,13 +43,17 @@ const status: ClusterStatus = {
   standbys: { count: 0, asynchronous: 0 },
 }
 
-/** A tracker that shows a status, and notes what else it is asked. */
+/** A tracker that shows a status and the cost of a change, and notes what it is asked to change. */
 async function startTracker(t: Test, shown = status) {
   const changes: string[] = []
   const server = createServer(({ method, url = '' }, reply) => {
-    if (method !== 'GET') changes.push(`${method} ${url}`)
+    const answers: Record<string, unknown> = {
+      '/v1/status': shown,
+      '/v1/rehearsals': { uploads: 2, trash: 1 },
+    }
+    if (method !== 'GET' && !(url in answers)) changes.push(`${method} ${url}`)
     reply.setHeader('content-type', 'application/json')
-    reply.end(JSON.stringify(url === '/v1/status' ? shown : {}))
+    reply.end(JSON.stringify(answers[url] ?? {}))
   }).listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => server.close())
@@ -95,7 +99,8 @@ t.test(
   async t => {
     const { changes, env } = await startTracker(t)
     const args = ['domain', 'delete', 'films']
-    const prompt = /Really delete .*\[y\/N\] $/
+    const prompt =
+      /Really delete .* \(2 open uploads given up; 1 deleted file gone.*\)\? \[y\/N\] $/s
     for (const [keys, end] of [
       ['n\n', { status: 1, says: /not confirmed, nothing was done/ }],
       ['\n', { status: 1, says: /not confirmed/ }],

@@ -9,6 +9,7 @@ import { describeQueues } from '../../../client/cli/queue.ts'
 import type { FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
 import type { FsckStatus, QueueList, RebalanceStatus } from '../../../common/protocol/upkeep.ts'
+import { openSql } from '../../tracker/database.ts'
 import { startPeer } from '../peer.ts'
 import { copiesOf, startOmg, startSystem, until } from './omg.ts'
 
@@ -49,6 +50,7 @@ t.test('what is printed with --json has the shape that help tells', async t => {
     [['scrub', 'list'], list(jsonShapes.ScrubInfo)],
     [['scrub', 'sweeps'], jsonShapes.SweepList],
     [['audit', '--count', '1'], jsonShapes.AuditTrail.items],
+    [['device', 'mark', '1', 'dead', '--dry-run'], jsonShapes.Consequences],
     [['top', '--count', '1'], jsonShapes.ClusterStatus],
   ]
   for (const [args, schema] of cases) {
@@ -142,16 +144,22 @@ t.test('a rebalance has a policy, is tested, started, stopped and forgotten', as
 })
 
 t.test('stats counts files by class, copies and device', async t => {
-  const [stats] = await json<{
+  interface Counted {
+    countedAt?: string
     classes: { domain: string; files: number; bytes: number; copies: object }[]
     devices: { files: number }[]
-  }>(['stats'])
+  }
+  const [stats] = await json<Counted>(['stats'])
+  const [fresh] = await json<Counted>(['stats', '--fresh'])
+  t.strictSame({ ...fresh, countedAt: stats?.countedAt }, stats)
   t.match(stats?.classes, [{ domain: 'photos', files: 3, bytes: 27, copies: { 2: 3 } }])
   t.equal(
     stats?.devices.reduce((sum, { files }) => sum + files, 0),
     6,
   )
-  t.match((await run(['stats'])).stdout, /^photos +default +3 +27 B +54 B +2: 3$/m)
+  const { stdout } = await run(['stats'])
+  t.match(stdout, /^photos +default +3 +27 B +54 B +2: 3$/m)
+  t.match(stdout, /^files counted \d:\d\d ago$/m)
 })
 
 t.test('set changes class, type and metadata and nothing else', async t => {
@@ -189,14 +197,20 @@ t.test('a deleted file is in the trash of its domain, and can be had back', asyn
 })
 
 t.test('a device is drained and taken back, and all of it is in the audit', async t => {
-  const [started] = await json<{ devid: number }[]>(['drain', 'start', 'dev2', '--wait'])
+  const waiting = json<{ devid: number }[]>(['drain', 'start', 'dev2', '--wait'])
+  const sql = await openSql(t, system.databaseUrl)
+  await until('every tracker has known for long', async () => {
+    const begun = `update drain set requested_at = requested_at - interval '15 seconds' returning 1`
+    return (await sql(begun)).length > 0
+  })
+  const [started] = await waiting
   t.match(started, [{ devid: 2, empty: true }])
   t.match((await run(['drain', 'list'])).stdout, /^dev2 +node1 +0 .* yes /m)
   t.equal((await run(['drain', 'stop', '2'])).status, 0)
   t.equal((await run(['drain', 'start', 'nowhere'])).status, 3)
   const { stdout } = await run(['audit', '--count', '5'])
   t.equal(stdout.trimEnd().split('\n').length, 5)
-  t.match(stdout, /drain/)
+  t.match(stdout, /Z {2}admin@127\.0\.0\.1 {2}device\.drain {2}devid=2 {2}token 1$/m)
   t.equal((await run(['audit', '--before', 'yesterday'])).status, 2)
 })
 
@@ -207,6 +221,7 @@ t.test('a scrub is started for what is named', async t => {
   t.match(await json(['scrub', 'start', '--device', 'dev1']), [{ devid: 1 }])
   t.equal((await run(['scrub', 'start', '--class', 'x'])).status, 2)
   t.equal((await run(['scrub', 'start', '--domain', 'nope'])).status, 3)
+  t.equal((await run(['scrub', 'stop', '4711'])).status, 3)
   t.equal((await run(['scrub', 'damage'])).status, 0)
 })
 
@@ -307,6 +322,7 @@ t.test('top prints a line a round, and Ctrl-C ends it well', async t => {
 
 t.test('what destroys is only told with --dry-run', async t => {
   await run(['domain', 'add', 'films'])
+  await run(['domain', 'add', 'books'])
   await run(['class', 'add', 'films', 'web'])
   await run(['host', 'add', 'spare', '--ip', '127.0.0.1'])
   await run(['token', 'add', 'spare', '--scope', 'admin'])
@@ -314,14 +330,17 @@ t.test('what destroys is only told with --dry-run', async t => {
     [['rm', 'photos:a'], /^would delete photos:a\n$/],
     [['rm', '-r', 'photos:'], /^would delete photos:a\nwould delete photos:b\n/],
     [['class', 'delete', 'films', 'web'], /^would delete class web of films\n$/],
-    [['domain', 'delete', 'films'], /^would delete domain films\n$/],
+    [['domain', 'delete', 'books'], /^would delete domain books\n$/],
     [['host', 'delete', 'spare'], /^would delete host spare\n$/],
-    [['host', 'mark', 'node1', 'dead'], /^would give up all copies on node1\n$/],
-    [['device', 'mark', '1', 'dead'], /^would give up all copies on dev1\n$/],
+    [['host', 'mark', 'node1', 'dead'], /^would stop reading and writing what is on node1\n$/],
+    [
+      ['device', 'mark', '1', 'dead'],
+      /^would give up all copies on dev1 \(\d+ files?, \d+ B(; \d+ files? of them with no other copy)?\)\n$/,
+    ],
     [['device', 'mark', '1', 'down'], /^would change dev1\n$/],
     [['token', 'delete', 'spare'], /^would withdraw token spare\n$/],
-    [['drain', 'start', 'dev1'], /^would move all files off dev1\n$/],
-    [['drain', 'start', 'node1'], /^would move all files off node1\n$/],
+    [['drain', 'start', 'dev1'], /^would move all files off dev1 \(\d+ files?, \d+ B/],
+    [['drain', 'start', 'node1'], /^would move all files off node1 \(\d+ files?, \d+ B/],
   ]
   // Its exit status is about the health of the cluster.
   const statusNow = async (): Promise<ClusterStatus> =>
@@ -343,6 +362,17 @@ t.test('what destroys is only told with --dry-run', async t => {
     ['drain', 'start', 'nope'],
   ]) {
     t.equal((await run([...args, '--dry-run'])).status, 3, args.join(' '))
+  }
+  for (const [args, code] of [
+    [['domain', 'delete', 'photos'], 'domain_has_files'],
+    [['domain', 'delete', 'films'], 'domain_has_classes'],
+    [['class', 'delete', 'films', 'default'], 'nodel_default_class'],
+    [['host', 'delete', 'node1'], 'host_not_empty'],
+    [['host', 'modify', 'spare', '--ip', 'nowhere'], 'bad_params'],
+  ] as const) {
+    const { status, stderr } = await run([...args, '--dry-run'])
+    t.equal(status, 1, args.join(' '))
+    t.match(stderr, code)
   }
   const after = await statusNow()
   const states = ({ hosts, devices }: ClusterStatus): string[] =>

@@ -4,8 +4,9 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import { createStorageClient } from '../../../client/storage.ts'
-import { CopyError, copyReplica, type Content } from '../../../tracker/cluster/copy.ts'
+import { CopyError, placeReplica, type Content } from '../../../tracker/cluster/copy.ts'
 import type { ClusterState } from '../../../tracker/cluster/state.ts'
+import type { Device } from '../../../tracker/policy/device.ts'
 
 const body = Buffer.from('bytes of a file '.repeat(10_000))
 const hex = (algorithm: string, bytes = body): string =>
@@ -81,7 +82,12 @@ async function startPeer(t: Test, { stored, keep = bytes => bytes, copy }: Habit
 /** Copies from one node to another, and tells what came of it. */
 async function run(
   t: Test,
-  { from, to, content = {} }: { from: Habits; to: Habits; content?: Partial<Content> },
+  {
+    from,
+    to,
+    content = {},
+    drained = false,
+  }: { from: Habits; to: Habits; content?: Partial<Content>; drained?: boolean },
 ) {
   const [source, target] = [await startPeer(t, { stored: body, ...from }), await startPeer(t, to)]
   const storage = createStorageClient()
@@ -89,9 +95,11 @@ async function run(
   const urlOf = ({ devid }: { devid: number }): string =>
     `${devid === 1 ? source.origin : target.origin}/dev${devid}/file`
   const directories = { forReplica: async () => {} } as never
-  const urls = { replica: urlOf, copy: urlOf, several: () => undefined } as never
+  const urls = { replica: urlOf, copy: urlOf, plain: urlOf, several: () => undefined } as never
   let underWay = 0
   const cluster = {
+    device: () => ({ status: drained ? 'drain' : 'alive' }) as Device,
+    noteSilence() {},
     expect() {
       underWay++
       return () => underWay--
@@ -99,7 +107,7 @@ async function run(
   } as Partial<ClusterState> as ClusterState
   const wanted = { fid, size: body.length, sha256: undefined, ...content }
   let doubtful = false
-  const result = await copyReplica({ storage, urls, cluster, directories }, wanted, {
+  const result = await placeReplica({ storage, urls, cluster, directories }, wanted, {
     from: 1,
     to: 2,
     leftOver: async () => void (doubtful = true),
@@ -185,6 +193,11 @@ const failures: [what: string, options: Parameters<typeof run>[1], told: RegExp]
     'the destination keeps fewer bytes',
     { from: {}, to: { keep: all => all.subarray(1) } },
     /^destination: /,
+  ],
+  [
+    'the destination is drained meanwhile',
+    { from: {}, to: { copy: true }, drained: true },
+    /^destination: .*drained/,
   ],
 ]
 for (const [what, options, told] of failures) {

@@ -1,6 +1,7 @@
 import { hostname } from 'node:os'
 import t from 'tap'
 import type { CreatedToken } from '../../../common/protocol/configuration.ts'
+import type { Consequences, Rehearsal } from '../../../common/protocol/rehearsal.ts'
 import { insertFindings, queueChecks } from '../../../tracker/store/fsck.ts'
 import { insertMoves } from '../../../tracker/store/rebalance.ts'
 import { startCluster } from '../../helpers/cluster.ts'
@@ -247,11 +248,66 @@ t.test('the upkeep of a cluster', async t => {
       'GET /v1/queues',
       'GET /v1/queues/stuck?queue=delete',
       'POST /v1/refresh',
+      'POST /v1/rehearsals',
     ]) {
       const [method = '', path = ''] = route.split(' ')
       t.equal((await call(method, path, { token })).code, 'forbidden', route)
       t.equal((await call(method, path, { token: null })).code, 'unauthorized', route)
     }
+  })
+
+  t.test('a rehearsal tells the cost or the refusal of a change, and changes nothing', async t => {
+    await api.createDomain('brief')
+    t.equal(
+      (await call('POST', '/v1/domains/brief/uploads', { json: { key: 'open' } })).status,
+      201,
+    )
+    const files = await api.listFids()
+    const devid = files.find(({ devids }) => devids.length === 1)?.devids[0] ?? 0
+    const there = files.filter(({ devids }) => devids.includes(devid))
+    const copies = {
+      files: there.length,
+      bytes: there.reduce((sum, { size }) => sum + size, 0),
+      lastCopies: there.filter(({ devids }) => devids.length === 1).length,
+    }
+    const everything = async (): Promise<unknown> => [
+      await api.listDomains(),
+      await api.listHosts(),
+      (await api.listDevices()).map(one => [one.devid, one.status, one.weight]),
+      await api.listDrains(),
+      await sql('select fid from upload union all select fid from delete_job order by fid'),
+      (await api.audit()).length,
+    ]
+    const before = await everything()
+    const dead = { status: 'dead' } as const
+    const found: [Rehearsal, Consequences][] = [
+      [
+        { action: 'domain.delete', domain: 'brief' },
+        { uploads: 1, trash: 0 },
+      ],
+      [{ action: 'trash.empty', domain: 'brief' }, { trash: 0 }],
+      [{ action: 'host.change', host: 'node1', change: dead }, {}],
+      [{ action: 'device.change', devid, change: dead }, copies],
+      [{ action: 'device.drain', devid }, copies],
+      [{ action: 'rebalance.reset' }, {}],
+    ]
+    for (const [change, cost] of found) {
+      t.strictSame(await api.rehearse(change), cost, change.action)
+    }
+    const refused: [Rehearsal, string][] = [
+      [{ action: 'domain.delete', domain: 'test' }, 'domain_has_files'],
+      [{ action: 'domain.delete', domain: 'nope' }, 'domain_not_found'],
+      [{ action: 'class.delete', domain: 'test', class: 'single' }, 'class_has_files'],
+      [{ action: 'host.delete', host: 'node1' }, 'host_not_empty'],
+      [{ action: 'host.change', host: 'node1', change: { ip: 'here' } }, 'bad_params'],
+      [{ action: 'host.drain', host: 'nope' }, 'host_not_found'],
+      [{ action: 'device.change', devid: 4711, change: dead }, 'no_device'],
+    ]
+    for (const [change, code] of refused) await t.rejects(api.rehearse(change), { code })
+    for (const json of [{}, { action: 'domain.delete' }, { action: 'file.delete', key: 'file' }]) {
+      t.equal((await call('POST', '/v1/rehearsals', { json })).code, 'bad_request')
+    }
+    t.strictSame(await everything(), before)
   })
 
   t.test('who did what is noted', async t => {

@@ -83,7 +83,7 @@ t.test('a job that is put back keeps its reason and shows in the depths', async 
   const [job] = await claimReplications(db, 1, '-infinity')
   if (job?.fid !== 5) throw new Error('another job was due first')
   await deferReplication(db, job, { seconds: 60, error: 'no device takes new files' })
-  await deferDeletion(db, file, { seconds: 60, error: 'device 2 is away' })
+  await deferDeletion(db, { ...file, lease: 'now' }, { seconds: 60, error: 'device 2 is away' })
   await settleDeletions(db, [{ ...file, done: [1], removed: [1] }])
   t.match(await sql('select devids, last_error from delete_job where fid = 5'), [
     { devids: [2], last_error: 'device 2 is away' },
@@ -98,6 +98,32 @@ t.test('a job that is put back keeps its reason and shows in the depths', async 
   await removeReplications(db, await claimReplications(db, 1, '-infinity'))
   await settleDeletions(db, [{ ...file, done: [1, 2], removed: [2] }])
   t.match(await queueDepths(db), { replicate: { lastError: null }, delete: { waiting: count - 1 } })
+})
+
+t.test('what has to be deleted where others alone reach is left to them', async t => {
+  const { db, sql } = await openStore(t)
+  await sql(`
+    insert into delete_job (fid, slot, devids, next_try)
+    values (1, 0, '{1}', now()), (2, 0, '{1,2}', now()), (3, 0, '{2}', now()), (4, 0, '{}', now())`)
+  const claimed = async (others: number[]): Promise<number[]> =>
+    (await claimDeletions(db, 10, others)).map(({ fid }) => fid).sort((a, b) => a - b)
+  t.strictSame(await claimed([1]), [2, 3, 4])
+  t.strictSame(await claimed([]), [1])
+})
+
+t.test('a deletion that another one has by now stays as long as he has it', async t => {
+  const { db, sql } = await openStore(t)
+  await sql(`insert into delete_job (fid, slot, devids, next_try) values (1, 0, '{1}', now())`)
+  const [job] = await claimDeletions(db, 1)
+  if (!job) throw new Error('none was due')
+  const wait = async (): Promise<number> => {
+    const due = 'select extract(epoch from next_try - now())::float8 as wait from delete_job'
+    return (await sql<{ wait: number }>(due))[0]?.wait ?? 0
+  }
+  await deferDeletion(db, { ...job, lease: 'now' }, { seconds: 5, error: 'late' })
+  t.ok((await wait()) > 60)
+  await deferDeletion(db, job, { seconds: 5, error: 'in time' })
+  t.ok((await wait()) <= 5)
 })
 
 t.test('bytes that turn up while those of their file are removed are due at once', async t => {

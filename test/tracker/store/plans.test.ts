@@ -3,7 +3,12 @@
  * no statistics: those of tables that fill and empty within a minute are never true.
  */
 import t from 'tap'
-import { claimChecks, extendChecks, removeChecks } from '../../../tracker/store/checks.ts'
+import {
+  claimChecks,
+  extendChecks,
+  listContents,
+  removeChecks,
+} from '../../../tracker/store/checks.ts'
 import type { Db, Statement } from '../../../tracker/store/db.ts'
 import { claimDeletions } from '../../../tracker/store/deletions.ts'
 import {
@@ -27,7 +32,12 @@ import {
   removeMove,
   type MoveJob,
 } from '../../../tracker/store/rebalance.ts'
-import { listReplicaStates, recordReplicas } from '../../../tracker/store/replicas.ts'
+import {
+  correctReplicas,
+  listReplicaStates,
+  recordReplicas,
+} from '../../../tracker/store/replicas.ts'
+import { listUnclaimed } from '../../../tracker/store/sweep.ts'
 import {
   commitUploads,
   findOpenUploads,
@@ -102,6 +112,9 @@ const asked: Readonly<Record<string, (db: Db) => Promise<unknown>>> = {
   'a claim of checks': db => claimChecks(db, 10),
   'leases of checks': db => extendChecks(db, [id]),
   'checks that are done': db => removeChecks(db, [id]),
+  'what is checked': db => listContents(db, [1, 2]),
+  'what is corrected': db => correctReplicas(db, id, { before: [1], devids: [2] }),
+  'bytes without an owner': db => listUnclaimed(db, 1, [1, 2]),
   'a claim of moves': db => claimMoves(db, 10),
   'a lease of a move': db => extendMove(db, { ...move }),
   'a move that was made': db => recordMoved(db, move, { slot: 1, devid: 2, sha256: null }),

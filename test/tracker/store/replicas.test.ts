@@ -1,4 +1,5 @@
 import t from 'tap'
+import { listContents } from '../../../tracker/store/checks.ts'
 import { listKeepers, settleDeletions } from '../../../tracker/store/deletions.ts'
 import { takeLease } from '../../../tracker/store/leases.ts'
 import {
@@ -6,7 +7,9 @@ import {
   dropReplica,
   findLeaving,
   forgetDevice,
+  listReplicaStates,
 } from '../../../tracker/store/replicas.ts'
+import { listUnclaimed } from '../../../tracker/store/sweep.ts'
 import { openStore } from './store.ts'
 
 t.test('of two replicas of which each vouches for the other one is dropped', async t => {
@@ -41,6 +44,40 @@ t.test('a row is corrected only while it says what was looked at', async t => {
   t.ok(await correctReplicas(db, file, { before: [1, 2], devids: [2] }))
   t.strictSame((await find('key'))?.devids, [2])
   t.notOk(await correctReplicas(db, file, { before: [1, 2], devids: [] }))
+})
+
+t.test('what leaves a device is no place for a copy, also when the file is renamed', async t => {
+  const { db, put, move } = await openStore(t)
+  const file = await put(1, 'key', [1, 2, 3])
+  await dropReplica(db, file, { devid: 3, verified: 1 })
+  const renamed = await move('key', 'another')
+  t.not(renamed?.slot, file.slot)
+  const ids = [{ fid: 1, slot: renamed?.slot ?? 0 }]
+  t.match(await listReplicaStates(db, ids), [{ devids: [1, 2], leaving: [3] }])
+  t.strictSame(await findLeaving(db, 1), [3])
+})
+
+t.test('of a file in the trash the deletion knows what its row is corrected to', async t => {
+  const { db, sql, put, remove } = await openStore(t)
+  await sql('update domain set trash_seconds = 60')
+  await sql('update fid_counter set next = 100')
+  const file = await put(1, 'key', [1, 2])
+  await remove('key')
+  await sql(`update delete_job set devids = '{1,2,4}'`)
+  t.match(await listContents(db, [1]), [{ ...file, devids: [1, 2], inTrash: true }])
+  t.notOk(await correctReplicas(db, file, { before: [1], devids: [1] }))
+  t.ok(await correctReplicas(db, file, { before: [1, 2], devids: [2, 3] }))
+  t.strictSame(await sql('select devids from trash'), [{ devids: [2, 3] }])
+  t.strictSame(new Set(await findLeaving(db, 1)), new Set([2, 3, 4]))
+  t.match(await listReplicaStates(db, [file]), [{ devids: [2, 3], leaving: [4], inTrash: true }])
+
+  const owner = { slot: file.slot, size: 5, devids: [2, 3] }
+  t.strictSame(await listUnclaimed(db, 5, [1]), [{ fid: 1, owner }], 'bytes elsewhere are its own')
+  for (const devid of [2, 3, 4]) t.strictSame(await listUnclaimed(db, devid, [1]), [])
+
+  await sql('update trash set expires_at = now()')
+  t.strictSame(await listContents(db, [1]), [], 'what cannot be had back is not looked at')
+  t.notOk(await correctReplicas(db, file, { before: [2, 3], devids: [2] }))
 })
 
 t.test('a dead device is forgotten in steps, and all it held is queued', async t => {

@@ -108,32 +108,38 @@ t.test('deleted bytes leave their devices', async t => {
   })
 })
 
-t.test('a node that does not answer is asked again sooner than one that refuses', async t => {
-  const code = 'storage_unreachable'
-  for (const [err, seconds] of [
-    [new CodedError(code, 'no answer', { cause: new Error('ECONNREFUSED') }), [600, 660]],
-    [new CodedError(code, 'it answered 500'), [1800, 3600]],
-    [new CodedError('device_failed', 'input/output error'), [1800, 3600]],
-  ] as const) {
-    for (const [failures, wait] of seconds.entries()) {
-      const waits: unknown[] = []
-      const job = { fid: 1, slot: 0, attempts: failures + 1, devids: [1] }
-      const ctx = trackerOn(
-        (statement, values) => {
-          if (statement === 'deletions.defer') waits.push(values[2])
-          return /\.(due|claim)$/.test(statement) ? [job] : []
-        },
-        {
-          storage: { remove: () => Promise.reject(err) },
-          urls: { replica: () => 'http://node/', several() {} },
-          politely: <T>(work: () => Promise<T>) => work(),
-        },
-      )
-      const host = { status: 'alive', observed: 'reachable' }
-      const device = { status: 'alive', observed: 'writeable', host }
-      Object.assign(ctx.cluster, { device: () => device })
-      await createDeleteWorker(ctx).pass(new AbortController().signal, log)
-      t.strictSame(waits, [wait], err.message)
+t.test(
+  'a node that does not answer is asked again soon, and by another tracker sooner',
+  async t => {
+    const code = 'storage_unreachable'
+    const silence = new CodedError(code, 'no answer', { cause: new Error('ECONNREFUSED') })
+    for (const [err, seconds, others] of [
+      [silence, [600, 660], []],
+      [silence, [5, 5], [1]],
+      [silence, [600, 660], [2]],
+      [new CodedError(code, 'it answered 500'), [1800, 3600], [1]],
+      [new CodedError('device_failed', 'input/output error'), [1800, 3600], [1]],
+    ] as const) {
+      for (const [failures, wait] of seconds.entries()) {
+        const waits: unknown[] = []
+        const job = { fid: 1, slot: 0, attempts: failures + 1, devids: [1] }
+        const ctx = trackerOn(
+          (statement, values) => {
+            if (statement === 'deletions.defer') waits.push(values[2])
+            return /\.(due|claim)$/.test(statement) ? [job] : []
+          },
+          {
+            storage: { remove: () => Promise.reject(err) },
+            urls: { replica: () => 'http://node/', several() {} },
+            politely: <T>(work: () => Promise<T>) => work(),
+          },
+        )
+        const host = { status: 'alive', observed: 'reachable' }
+        const device = { status: 'alive', observed: 'writeable', host }
+        Object.assign(ctx.cluster, { device: () => device, outOfReach: () => others })
+        await createDeleteWorker(ctx).pass(new AbortController().signal, log)
+        t.strictSame(waits, [wait], err.message)
+      }
     }
-  }
-})
+  },
+)

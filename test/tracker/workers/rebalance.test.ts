@@ -88,14 +88,22 @@ t.test('a device is emptied on request, and says when it may be pulled', async t
   })
   await api.drainDevice(1)
   await until('every tracker knows', async () => (await statusOf(1)) === 'drain')
+  const first = await until('nothing is left there', async () => {
+    const [drained] = await api.listDrains()
+    return drained?.files === 0 && drained.moves === 0 ? drained : undefined
+  })
+  t.notOk(first.empty, 'a file may still come')
   await until('it waits for the uploads alone', async () => {
     const [drained] = await api.listDrains()
-    return drained?.files === 0 && drained.uploads > 0 && !drained.empty
+    return drained?.uploads === 1 && !drained.empty
   })
   await api.abandonUpload({ domain: 'test', upload })
-  const [drain] = await until('it is empty and its last move is done', async () => {
+  await until('it waits for none', async () => (await api.listDrains())[0]?.uploads === 0)
+  const sql = await openSql(t, cluster.databaseUrl)
+  await sql(`update drain set requested_at = requested_at - interval '15 seconds'`)
+  const [drain] = await until('it is empty, as every tracker knows', async () => {
     const drains = await api.listDrains()
-    return drains[0]?.empty && drains[0].moves === 0 ? drains : undefined
+    return drains[0]?.empty ? drains : undefined
   })
   t.match(drain, { devid: 1, host: 'node1', files: 0, bytes: 0, moves: 0, trash: 0 })
   await cluster.settled()
@@ -149,7 +157,7 @@ t.test('bytes that are to be removed first do not make a move wait long', async 
   await sql('update delete_job set next_try = now()')
   await until('it is empty', async () => {
     const [drain] = await api.listDrains()
-    return drain?.empty && drain.moves === 0
+    return drain?.files === 0 && drain.moves === 0
   })
   await cluster.settled()
   t.strictSame(await intact(cluster, [String(key)]), [])
@@ -222,7 +230,7 @@ t.test('trackers share two drains, and one goes on when the other dies', async t
       // That took the other's leases, too; what it copied under them bars its place for long.
       await sql('update delete_job set next_try = now() where next_try > now()')
       const drains = (await two?.listDrains()) ?? []
-      return drains.length === 2 && drains.every(({ empty, moves }) => empty && moves === 0)
+      return drains.length === 2 && drains.every(({ files, moves }) => files === 0 && moves === 0)
     },
     (leaseSeconds + 120) * 1000,
   )

@@ -16,7 +16,15 @@ export function trackerOn(answer: Answer, parts: object = {}): Context {
     },
   }
   const snapshot = { readAt: '', settings: new Map(), domainsById: new Map(), devices: new Map() }
-  const cluster = { snapshot, devices: () => [], policies: new Map(), async refresh() {} }
+  const cluster = {
+    snapshot,
+    devices: () => [],
+    policies: new Map(),
+    async refresh() {},
+    noteSilence() {},
+    outOfReach: () => [],
+    patience: (seconds: number) => seconds,
+  }
   return { db, cluster, random: Math.random, log, wake() {}, ...parts } as unknown as Context
 }
 

@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises'
+import { readFile, rename, rm, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import t from 'tap'
 import { replicaPath } from '../../../common/layout.ts'
@@ -61,14 +61,78 @@ t.test('files in the trash keep their number of copies, and all of them go at it
     }
   })
 
+  const pathOf = (devid: number, fid: number): string => {
+    const node = nodes.find(({ devids }) => devids.includes(devid))
+    return join(node?.root ?? '', replicaPath({ devid, fid }))
+  }
+  /** A replica of each. */
+  const replicas = async (): Promise<[number, number][]> =>
+    (await rows()).map(({ fid, devids }) => [fid, devids[0] ?? 0])
+  /** Every replica that a row names is what it should be, two of each at least. */
+  const allGood = async (): Promise<boolean> => {
+    for (const { fid, devids } of await rows()) {
+      const key = keys.find(one => fids.get(one) === fid)
+      const texts = await Promise.all(
+        devids.map(devid => readFile(pathOf(devid, fid), 'utf8').catch(() => 'nothing')),
+      )
+      if (texts.length < 2 || texts.some(text => text !== `bytes of ${key}`)) return false
+    }
+    return true
+  }
+  const lookedAt: Readonly<Record<string, () => Promise<unknown>>> = {
+    scrub: () => api.startScrub({ domain: 'test' }),
+    async fsck() {
+      await api.resetFsck({})
+      await api.startFsck()
+    },
+  }
+  for (const [what, look] of Object.entries(lookedAt)) {
+    t.test(`when ${what} finds that one is bad, or gone`, async t => {
+      const [[bad, badOn] = [0, 0], [gone, goneFrom] = [0, 0]] = await replicas()
+      const [bytes, event] = what === 'scrub' ? ['bytes of kez/0', 'BSUM'] : ['bytes', 'BLEN']
+      await writeFile(pathOf(badOn, bad), bytes)
+      await rm(pathOf(goneFrom, gone))
+      await api.clearFsckLog()
+      await look()
+      await until('they are made up for', allGood)
+      const log = await api.fsckLog()
+      t.ok(log.some(one => one.fid === bad && one.event === event && one.devid === badOn))
+      t.ok(log.some(one => one.fid === gone && one.event === 'MISS' && one.devid === goneFrom))
+      for (const { devids, due } of await rows()) {
+        t.ok(
+          devids.every(devid => due.includes(devid)),
+          'the deletion knows of each',
+        )
+      }
+    })
+  }
+
+  t.test('when a device has not what its rows say, and what they do not say', async () => {
+    const [[moved, from] = [0, 0], [gone, goneFrom] = [0, 0]] = await replicas()
+    const [row] = await rows()
+    const others = row?.devids.filter(devid => devid !== from) ?? []
+    const to = [1, 3, 4].find(devid => devid !== from && !others.includes(devid)) ?? 0
+    const old = new Date(Date.now() - 2 * 86400_000)
+    await rename(pathOf(from, moved), pathOf(to, moved))
+    await utimes(pathOf(to, moved), old, old)
+    for (const devid of others) await rm(pathOf(devid, moved))
+    await rm(pathOf(goneFrom, gone))
+    await api.putSetting('sweep_hours', '0')
+    await sql('update sweep set next_step = now()')
+    await until('what they do not say is found', async () =>
+      (await rows()).some(({ fid, devids }) => fid === moved && devids.includes(to)),
+    )
+    await until('and all is made up for', allGood)
+  })
+
   t.test('and can be had back from the new copies alone', async t => {
     const [key = ''] = keys
     const fid = fids.get(key) ?? 0
     const [row] = (await rows()).filter(one => one.fid === fid)
     const made = row?.devids.at(-1)
-    for (const { root, devids } of nodes) {
+    for (const { devids } of nodes) {
       for (const devid of devids) {
-        if (devid !== made) await rm(join(root, replicaPath({ devid, fid })), { force: true })
+        if (devid !== made) await rm(pathOf(devid, fid), { force: true })
       }
     }
     await api.undelete({ domain: 'test', key })

@@ -132,7 +132,11 @@ t.test('deleted files can be had back for a while, where their domain says so', 
     const trail = await api.audit({ domain: 'test', limit: 1000 })
     const [undelete] = trail.filter(({ action }) => action === 'undelete')
     t.match(undelete, { actor: 'admin', address: '127.0.0.1', domain: 'test', key: 'early' })
-    t.ok(trail.some(({ action }) => action === 'delete'))
+    const [token] = await api.listTokens()
+    for (const what of ['put', 'delete', 'undelete', 'trash.empty']) {
+      const entry = trail.find(({ action }) => action === what)
+      t.match(entry, { tokenId: token?.id, requestId: String }, what)
+    }
     const times = trail.map(({ at }) => at)
     t.strictSame(times, [...times].sort().reverse(), 'newest first')
     const puts = await api.audit({ action: 'put', limit: 2 })
