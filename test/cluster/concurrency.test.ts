@@ -37,11 +37,11 @@ t.test(
 )
 
 t.test(
-  '10,000 small files go up and are listed in order by prefix',
+  '3,000 small files go up and are listed in order by prefix',
   { timeout: 300_000 },
   async t => {
     const { client } = await startCluster(t, { trackers: 1 })
-    const count = 10_000
+    const count = 3_000
     const keyOf = (i: number): string => `many/${String(i).padStart(5, '0')}`
     let next = 0
     const lane = async (): Promise<void> => {
@@ -59,8 +59,8 @@ t.test(
       at++
     }
     t.equal(at, count)
-    const sample = await client.get(keyOf(4711))
-    t.equal(await sample.text(), 'file 4711')
-    t.equal(sample.sha256, createHash('sha256').update('file 4711').digest('hex'))
+    const sample = await client.get(keyOf(2711))
+    t.equal(await sample.text(), 'file 2711')
+    t.equal(sample.sha256, createHash('sha256').update('file 2711').digest('hex'))
   },
 )

@@ -252,6 +252,23 @@ t.test('in a cluster of one host safe is as much as there is, and says so', asyn
   t.match(answer.json(), { copies: 1, reduced: /1 device on 1 host/ })
 })
 
+t.test('a commit takes a copy on a device that only another tracker has heard of', async t => {
+  const cluster = await startCluster(t, { hosts: 1, trackers: 2 })
+  const [here, there] = cluster.trackers.map(tracker =>
+    createCall(`http://${tracker.listening()['http']}`, cluster.token),
+  )
+  const sql = await openSql(t, cluster.databaseUrl)
+  const devid = 4711
+  const { upload, fid } = await openUpload(here!, { key: 'new device', durability: 'fast' })
+  await sql(`update upload set devids = '{${devid}}'`)
+  const keys = hostKeys(hostSecret(cluster.secret, 'node1'))
+  const receipt = signReceipt(keys, { fid, devid, size: 5, sha256: sha256('hello') })
+  const added = await here!('POST', '/v1/devices', { json: { devid, host: 'node1' } })
+  t.equal(added.status, 201)
+  const answer = await commit(there!, upload, { copies: [{ devid, receipt }] })
+  t.match(answer.json(), { devids: [devid] })
+})
+
 t.test(
   'a commit that fails leaves the copies alone that another one of the upload has made',
   async t => {

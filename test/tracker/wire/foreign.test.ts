@@ -199,7 +199,9 @@ t.test('nodes that are not ours', async t => {
       t.match(await talk.ask('get_paths domain=test&key=from+ours'), /^OK paths=2&/)
 
       await talk.ask('set_state host=node1&device=1&state=readonly')
-      // The SDK asks either tracker, and the other one may not have heard of the node yet.
+      // The SDK asks either tracker, and the other one may not have heard of that yet.
+      const other = await openTalk(t, cluster.trackers[1]?.listening()['wire'] ?? '')
+      await other.ask('clear_cache')
       const { devids } = await cluster.client.put('of the SDK', 'hello', { class: 'one' })
       t.strictSame(devids, [28])
       t.equal(await (await cluster.client.get('of the SDK')).text(), 'hello')
