@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { flood } from '../helpers/flood.ts'
 import { client, fetchRaw, httpPeer, startProxy, until, type Proxy } from './peers.ts'
 
 const host = 'Host: a\r\n'
@@ -137,20 +138,8 @@ t.test('what is sent behind many unanswered requests is left to the system', asy
   ]
   for (const request of requests) {
     const { socket } = client(t, proxy.port)
-    const piece = Buffer.from(request.repeat(Math.ceil(65_536 / request.length)))
     const pieces = 400
-    let taken = 0
-    const pump = (): void => {
-      socket.write(piece, err => {
-        if (!err && ++taken < pieces) pump()
-      })
-    }
-    pump()
-    let before = 0
-    do {
-      before = taken
-      await new Promise(resolve => setTimeout(resolve, 300))
-    } while (taken === 0 || taken !== before)
+    const taken = await flood(socket, request, pieces)
     t.ok(taken < pieces, `${taken} pieces of ${pieces} are taken`)
     socket.destroy()
   }

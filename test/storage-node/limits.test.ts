@@ -1,10 +1,12 @@
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
+import { mkdirSync, truncateSync, writeFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
+import { flood } from '../helpers/flood.ts'
 import { until } from '../helpers/until.ts'
+import { peakMemory } from '../helpers/up.ts'
 import { startDaemon } from './daemon.ts'
 import { filesBelow, send } from './node.ts'
 
@@ -62,16 +64,13 @@ void t.test(
       return socket
     })
     t.teardown(() => sockets.forEach(socket => socket.destroy()))
-    const memory = (): number => {
-      const status = readFileSync(`/proc/${node.child.pid}/status`, 'utf8')
-      return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024)
-    }
+    const memory = async (): Promise<number> => Math.round(await peakMemory(node.child.pid!))
     let most = 0
     await until('all have sent what they can', async () => {
       const before = most
-      most = memory()
+      most = await memory()
       await new Promise(resolve => setTimeout(resolve, 1_000))
-      return most > 100 && memory() === before
+      return most > 100 && (await memory()) === before
     })
     t.ok(most < 256, `${most} MiB at the most`)
     const answer = await send(node.port, 'GET', '/health')
@@ -121,29 +120,14 @@ void t.test('who reads no answers is not read any more', onLinux, async t => {
     ['what is handed over', node.port, http(`OPTIONS ${path}`)],
     ['sizes', node.sidePort, `size /dev1/${'a'.repeat(200)}\n`],
   ]
-  const memory = (): number => {
-    const status = readFileSync(`/proc/${node.child.pid}/status`, 'utf8')
-    return Math.round(Number(/VmHWM:\s+(\d+) kB/.exec(status)?.[1]) / 1024)
-  }
   for (const [what, port, request] of floods) {
     const socket = connect(port, '127.0.0.1').on('error', () => {})
     t.teardown(() => socket.destroy())
-    const piece = request.repeat(Math.ceil((64 * 1024) / request.length))
     const pieces = 500
-    let taken = 0
-    const pump = (): void => {
-      socket.write(piece, err => {
-        if (!err && ++taken < pieces) pump()
-      })
-    }
-    pump()
-    await until(`${what}: no more is read`, async () => {
-      const before = taken
-      await new Promise(resolve => setTimeout(resolve, 300))
-      return taken > 0 && taken === before
-    })
+    const taken = await flood(socket, request, pieces)
     t.ok(taken < pieces, `${what}: ${taken} pieces of ${pieces} are taken`)
   }
-  t.ok(memory() < 200, `${memory()} MiB at the most`)
+  const peak = Math.round(await peakMemory(node.child.pid!))
+  t.ok(peak < 200, `${peak} MiB at the most`)
   t.equal((await send(node.port, 'GET', '/health')).status, 200, 'others are served')
 })

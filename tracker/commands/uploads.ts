@@ -81,8 +81,9 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
   })
   if (!expiresAt) throw new CodedError('unreg_domain', 'the domain has just been removed')
   expectUploads(ctx, devices.slice(0, target.copies), args.size)
+  const signal = ctx.open ? AbortSignal.timeout(askMs) : undefined
   const [found] = await Promise.all([
-    Promise.all(devices.map(device => findTarget(ctx, { device, fid, seconds }))),
+    Promise.all(devices.map(device => findTarget(ctx, { device, fid, seconds, signal }))),
     ctx.directories.forReplica(
       fid,
       devices.map(({ devid }) => devid),
@@ -92,19 +93,26 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
   return { fid, slot, copies: target.copies, targets, expiresAt }
 }
 
+interface TargetOptions {
+  readonly device: Device
+  readonly fid: number
+  readonly seconds: number
+  /** Ends the question what the node is; absent: it is one of ours. */
+  readonly signal: AbortSignal | undefined
+}
+
 /**
  * Where a client is to PUT. Where nodes are open, some may be MogileFS's own, and Perlbal takes a
  * signature for a part of the file's name: what does not answer as a node of ours gets none.
  */
 async function findTarget(
-  { urls, open, storage }: Context,
-  { device, fid, seconds }: { device: Device; fid: number; seconds: number },
+  { urls, storage }: Context,
+  { device, fid, seconds, signal }: TargetOptions,
 ): Promise<Opened['targets'][number] | undefined> {
   const replica = { devid: device.devid, fid }
   const url = urls.replica(replica, { method: 'PUT', seconds })
   if (url === undefined) return undefined
-  if (!open) return { device, url }
-  const signal = AbortSignal.timeout(askMs)
+  if (!signal) return { device, url }
   const can = await storage.capabilities(url, { signal }).catch(() => undefined)
   const plain = can?.size === 0 ? urls.plain(replica, { method: 'PUT' }) : undefined
   return { device, url: plain ?? url }
