@@ -1,5 +1,5 @@
 /**
- * Files as an Express route; also for connect, polka and whatever else hands on Node's own objects.
+ * Serves files from an Express route, or from connect, polka and others that use Node's own objects.
  *
  * @module omgfiles/adapters/express
  */
@@ -11,16 +11,16 @@ import type { Key } from '../tracker-api/index.ts'
 
 /** What to serve, and how. */
 export interface ServeOptions<Request> {
-  /** The key that a request asks for; undefined: it is for the next handler. */
+  /** The key that a request asks for; undefined passes the request on to the next handler. */
   readonly key: (request: Request) => Key | undefined | Promise<Key | undefined>
-  /** Further fields of the answer, such as `cache-control`. */
+  /** More header fields for the answer, such as `cache-control`. */
   readonly headers?: Readonly<Record<string, string>>
 }
 
 /**
- * A handler that answers GET and HEAD with a file: behind the reproxy with header fields only,
- * without it with the bytes. What is not there goes to the next handler, what fails to the error
- * handler.
+ * A handler that answers GET and HEAD with a file: behind the reproxy with header fields only, otherwise
+ * with the bytes. When the key does not exist, the next handler gets the request; other failures go to
+ * the error handler.
  *
  * ```ts
  * app.get('/pictures/*path', serveFiles(files, { key: request => request.params.path.join('/') }))
@@ -41,7 +41,7 @@ export function serveFiles<Request extends IncomingMessage>(
       const answer = await answerFile(files, key, request)
       reply.writeHead(answer.status, { ...answer.headers, ...headers })
       if (!answer.body) reply.end()
-      // A client that leaves ends the read; a read that fails breaks the connection.
+      // If the client leaves, the read ends. If the read fails, the connection is broken off.
       else await pipeline(answer.body, reply).catch(() => reply.destroy())
     } catch (err) {
       next(isCoded(err, 'unknown_key') ? undefined : err)

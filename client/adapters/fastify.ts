@@ -1,5 +1,5 @@
 /**
- * Files as a Fastify route.
+ * Serves files from a Fastify route.
  *
  * @module omgfiles/adapters/fastify
  */
@@ -12,13 +12,13 @@ import type { Key } from '../tracker-api/index.ts'
 export interface ServeOptions<Request> {
   /** The key that a request asks for. */
   readonly key: (request: Request) => Key | Promise<Key>
-  /** Further fields of the answer, such as `cache-control`. */
+  /** More header fields for the answer, such as `cache-control`. */
   readonly headers?: Readonly<Record<string, string>>
 }
 
 /**
- * A handler that answers GET and HEAD with a file: behind the reproxy with header fields only,
- * without it with the bytes. It throws what `files` throws, which Fastify answers with its status.
+ * A handler that answers GET and HEAD with a file: behind the reproxy with header fields only, otherwise
+ * with the bytes. It throws the errors of `files`, which Fastify answers with their status.
  *
  * ```ts
  * app.get('/pictures/*', serveFiles(files, { key: request => request.params['*'] }))
@@ -31,7 +31,7 @@ export function serveFiles<Route extends RouteGenericInterface>(
   return async (request, reply) => {
     const answer = await answerFile(files, await key(request), request)
     reply.code(answer.status).headers({ ...answer.headers, ...headers })
-    // Fastify leaves the length of a stream as it is.
+    // Fastify would set the length of an empty body; it leaves that of a stream as it is.
     return reply.send(answer.body ?? (request.method === 'HEAD' ? Readable.from([]) : undefined))
   }
 }

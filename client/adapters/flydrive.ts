@@ -1,5 +1,5 @@
 /**
- * The store as a driver of FlyDrive, and with it of AdonisJS Drive.
+ * A driver for FlyDrive, and with it for AdonisJS Drive.
  *
  * @module omgfiles/adapters/flydrive
  */
@@ -17,26 +17,26 @@ import type { PutBody } from '../body.ts'
 import type { FileEntry } from '../entries.ts'
 import type { FileFields, Files, PutOptions } from '../files.ts'
 
-/** How files are put, and where they are seen. */
+/** How files are stored, and under which URLs they are served. */
 export interface FlydriveOptions {
-  /** Visibility of what is put without one; `private`. It is kept with the file, for the application. */
+  /** Visibility of files that are put without one; `private` by default. Only stored, for the application. */
   readonly visibility?: ObjectVisibility
-  /** Class and durability of what is put. */
+  /** Class and durability of files that are put. */
   readonly fields?: Pick<FileFields, 'class' | 'durability'>
-  /** Where the application serves files: the store itself has no public URLs. */
+  /** Makes the URLs under which the application serves files. The store itself has no public URLs. */
   readonly urlBuilder?: {
     generateURL?(key: string): Promise<string>
     generateSignedURL?(key: string, options: SignedURLOptions): Promise<string>
   }
 }
 
-/** Entries of one page of `listAll`. */
+/** Entries in one page of `listAll`. */
 const pageSize = 1000
 
-/** Fields of a write that are kept as metadata. */
+/** Options of a write that are stored as metadata. */
 const kept = ['cacheControl', 'contentDisposition', 'contentEncoding', 'contentLanguage'] as const
 
-/** What the driver needs of a client. */
+/** The part of a client that the driver uses. */
 export type Store = Pick<
   Files,
   | 'put'
@@ -51,7 +51,7 @@ export type Store = Pick<
   | 'signedGet'
 >
 
-/** A driver: `new Disk(new OmgfilesDriver(files))`. Upload URLs are `files.signedPut`, not this. */
+/** The driver: `new Disk(new OmgfilesDriver(files))`. For uploads by URL, use `files.signedPut` instead. */
 export class OmgfilesDriver implements DriverContract {
   readonly #files: Store
   readonly #options: FlydriveOptions
@@ -93,7 +93,7 @@ export class OmgfilesDriver implements DriverContract {
 
   async getUrl(key: string): Promise<string> {
     const url = await this.#options.urlBuilder?.generateURL?.(key)
-    if (url === undefined) throw unsupported('a URL needs urlBuilder.generateURL')
+    if (url === undefined) throw unsupported('for URLs, pass urlBuilder.generateURL to the driver')
     return url
   }
 
@@ -103,7 +103,7 @@ export class OmgfilesDriver implements DriverContract {
   }
 
   async getSignedUploadUrl(): Promise<string> {
-    throw unsupported('an upload is committed when it is there: use signedPut and commitPut')
+    throw unsupported('an upload has to be committed: use signedPut and commitPut of the client')
   }
 
   async put(key: string, contents: string | Uint8Array, options?: WriteOptions): Promise<void> {
@@ -132,7 +132,7 @@ export class OmgfilesDriver implements DriverContract {
       await this.#files.rename(source, destination)
     } catch (err) {
       if (!isCoded(err, 'key_exists')) throw err
-      // What is there is replaced at once, as a file system does it.
+      // rename never replaces a file, but a move is expected to.
       await this.copy(source, destination, options)
       await this.delete(source)
     }
@@ -200,7 +200,7 @@ const describe = ({ contentType, size, etag, modifiedAt }: FileEntry): ObjectMet
   lastModified: modifiedAt,
 })
 
-/** A prefix names a directory: `a` holds `a/b`, and not `ab`. */
+/** The key prefix of a directory: `a` contains `a/b`, but not `ab`. */
 function directoryOf(prefix: string): string {
   const name = prefix.replace(/^\/+|\/+$/g, '')
   return name === '' ? '' : `${name}/`

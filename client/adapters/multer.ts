@@ -1,5 +1,5 @@
 /**
- * Files of a multipart form, streamed into the store by multer.
+ * A storage engine for multer, which streams the files of a multipart form into the store.
  *
  * @module omgfiles/adapters/multer
  */
@@ -11,32 +11,32 @@ import type { Key } from '../tracker-api/index.ts'
 
 type FormFile = Express.Multer.File
 
-/** Where the files of a form go. */
+/** Where the files of a form are stored, and how. */
 export interface MulterOptions {
-  /** The key that a file goes to. Names come from outside: two users may well send the same. */
+  /** The key for a file. Do not rely on the file's name alone: two users may send the same one. */
   readonly key: (request: Request, file: FormFile) => Key | Promise<Key>
-  /** Class, durability and metadata of a file. The content type is the one that the form gives. */
+  /** Class, durability and metadata of a file. By default, the content type is that of the form. */
   readonly fields?: (
     request: Request,
     file: FormFile,
   ) => Omit<FileFields, 'size'> | Promise<Omit<FileFields, 'size'>>
 }
 
-/** What an uploaded file has besides what multer itself says of it. */
+/** The fields of an uploaded file that multer does not set itself. */
 export interface StoredFile {
   readonly key: Key
   /** Bytes. */
   readonly size: number
-  /** Strong entity tag of the content, with its quotes. */
+  /** Strong entity tag of the content, with quotes. */
   readonly etag: string
   /** Lower-case hex. */
   readonly sha256?: string
 }
 
 /**
- * A storage engine: `multer({ storage: multerStorage(files, { key: … }) })`. A file is in the store
- * when its request reaches the route, with its key in `file.key`; one that is too large, or whose
- * client goes away, leaves what was there. Files of a request that multer gives up are deleted.
+ * The storage engine: `multer({ storage: multerStorage(files, { key: … }) })`. When the request reaches
+ * the route, its files are in the store, each with its key in `file.key`. A file that is too large, or
+ * whose client goes away, is not stored. When multer gives up a request, its files are deleted again.
  */
 export function multerStorage(
   files: Pick<Files, 'put' | 'delete'>,
@@ -45,7 +45,7 @@ export function multerStorage(
   async function store(request: Request, file: FormFile): Promise<StoredFile> {
     const { stream, mimetype } = file
     const abort = new AbortController()
-    // A stream that is cut at the limit ends as a whole one does.
+    // A stream that is cut off at the limit ends like a complete one.
     stream.once('limit', () => abort.abort(new Error('the file is too large')))
     try {
       const [key, fields] = await Promise.all([keyOf(request, file), fieldsOf?.(request, file)])
@@ -54,7 +54,7 @@ export function multerStorage(
       const { size, etag, sha256 } = put
       return { key, size, etag, ...(sha256 !== undefined && { sha256 }) }
     } catch (err) {
-      stream.resume() // the form goes on behind it
+      stream.resume() // so that multer gets to the rest of the form
       throw err
     }
   }

@@ -1,5 +1,5 @@
 /**
- * The store as a driver of unstorage, and with it of Nitro and Nuxt.
+ * A driver for unstorage, and with it for Nitro and Nuxt.
  *
  * @module omgfiles/adapters/unstorage
  */
@@ -9,17 +9,17 @@ import type { PutBody } from '../body.ts'
 import type { FileEntry } from '../entries.ts'
 import type { FileFields, Files } from '../files.ts'
 
-/** Where values lie, and how they are put. */
+/** Where values are stored, and how. */
 export interface UnstorageOptions {
-  /** What all keys begin with, such as `cache/`. */
+  /** Prefix of all keys, such as `cache/`. */
   readonly prefix?: string
-  /** Class, durability and so on of what is set. */
+  /** Class, durability and so on of values that are set. */
   readonly fields?: Omit<FileFields, 'size'>
 }
 
 /**
- * A driver: `createStorage({ driver: unstorageDriver(files) })`. The colons of its keys are slashes
- * in the store. Options of a single `setItem`, `contentType` among them, win over `fields`.
+ * The driver: `createStorage({ driver: unstorageDriver(files) })`. Colons in its keys are slashes in the
+ * store. Options of a single `setItem`, such as `contentType`, win over `fields`.
  */
 export function unstorageDriver(
   files: Pick<Files, 'put' | 'get' | 'stat' | 'exists' | 'delete' | 'deleteMany' | 'list'>,
@@ -67,7 +67,7 @@ export function unstorageDriver(
   }
 }
 
-/** What is not there is null here. */
+/** The result of `run`; null when the key does not exist, as unstorage expects it. */
 async function orNull<T>(run: () => Promise<T>): Promise<T | null> {
   try {
     return await run()

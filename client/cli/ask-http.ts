@@ -1,21 +1,22 @@
-/** One GET to a service, as `omg doctor` looks at it from here. */
+/** One GET to a service from this machine. */
 import { readText } from '../answers.ts'
 
 export interface Answer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
-  /** Cut at 64 KiB. */
+  /** The body as text, cut off at 64 KiB. */
   readonly text: string
-  /** Milliseconds until all of it was there. */
-  readonly ms: number
-  /** Seconds that its clock is ahead of ours, by its Date field; undefined without one. */
+  /** Seconds by which its clock is ahead of ours, from its Date field; undefined without one. */
   readonly clockSeconds: number | undefined
 }
 
-/** Milliseconds that a service has to answer. */
+/** Milliseconds within which a service has to answer. */
 const answerMs = 5_000
 
-/** Asks once, following no redirect. Rejects with what the network says, or the signal's reason. */
+/**
+ * Sends a GET once and follows no redirect. Rejects with the error of the network (`whyFailed` puts it
+ * into words), or with the signal's reason.
+ */
 export async function askHttp(
   url: string,
   { signal, headers = {} }: { signal: AbortSignal; headers?: Record<string, string> },
@@ -33,17 +34,11 @@ export async function askHttp(
     const text = await readText(answer.body)
     const endedAt = Date.now()
     const date = Date.parse(String(answer.headers['date'] ?? ''))
-    // The field says the second that had begun: half of one later on average.
+    // The field is cut to whole seconds, so on average the clock is half a second further.
     const clockSeconds = Number.isNaN(date)
       ? undefined
       : (date + 500 - (startedAt + endedAt) / 2) / 1000
-    return {
-      status: answer.statusCode,
-      headers: answer.headers,
-      text,
-      ms: endedAt - startedAt,
-      clockSeconds,
-    }
+    return { status: answer.statusCode, headers: answer.headers, text, clockSeconds }
   } catch (err) {
     signal.throwIfAborted()
     throw err
@@ -52,9 +47,9 @@ export async function askHttp(
   }
 }
 
-/** Why a request failed, in a few words. */
+/** A few words on why `askHttp` failed. */
 export function whyFailed(err: unknown): string {
   const { code, message, name } = err as NodeJS.ErrnoException
-  if (name === 'TimeoutError') return 'no answer within 5 s'
+  if (name === 'TimeoutError') return `no answer within ${answerMs / 1000} s`
   return message || code || 'no connection'
 }

@@ -1,9 +1,11 @@
-/** `omg audit`: who did what. */
+/** `omg audit`: who changed what. */
 import { InvalidArgumentError, type Command } from 'commander'
 import type { AuditTrail } from '../../common/protocol/upkeep.ts'
+import { addressOf } from './address.ts'
 import { wholeNumber, type Cli } from './command.ts'
+import { pageSize } from './pages.ts'
 import type { ConnectionOptions } from './session.ts'
-import { printable, printableKey } from './text.ts'
+import { printable } from './text.ts'
 
 interface Options extends ConnectionOptions {
   readonly domain?: string
@@ -12,39 +14,30 @@ interface Options extends ConnectionOptions {
   readonly count: number
 }
 
-/** Entries that are asked for at once. */
-const pageSize = 1000
-
 /** Adds the command. */
 export function addAudit(program: Command, cli: Cli): void {
   const command = cli
     .online(
       program,
       'audit',
-      'show who did what, newest first; --json tells the request too',
-      'one entry of AuditTrail a line',
+      'show who changed what, newest first; --json also shows the ids of the requests',
+      'one entry of AuditTrail per line',
     )
-    .option('--domain <DOMAIN>', 'only what concerns it')
-    .option('--action <NAME>', 'only this: file.delete, device.change …')
-    .option('--before <TIME>', 'only what is older: 2030-01-31T12:00:00Z', time)
-    .option('--count <N>', 'how many to show', wholeNumber(1, Number.MAX_SAFE_INTEGER), 100)
+    .option('--domain <DOMAIN>', 'only entries about this domain')
+    .option('--action <NAME>', 'only this action, such as file.delete or device.change')
+    .option('--before <TIME>', 'only entries older than this, such as 2030-01-31T12:00:00Z', time)
+    .option('--count <N>', 'how many entries to show', wholeNumber(1, Number.MAX_SAFE_INTEGER), 100)
   command.action((options: Options) =>
     cli.run(command, options, async ({ api, signal, out, json }) => {
       const { domain, action } = options
-      const query = {
-        ...(domain !== undefined && { domain }),
-        ...(action !== undefined && { action }),
-      }
       let left = options.count
       let { before } = options
       while (left > 0) {
-        const entries = await api.audit(
-          { ...query, ...(before !== undefined && { before }), limit: Math.min(left, pageSize) },
-          { signal },
-        )
+        const limit = Math.min(left, pageSize)
+        const entries = await api.audit({ domain, action, before, limit }, { signal })
+        // A page may hold more than was asked for: what happened at one moment is never split.
         const shown = entries.slice(0, left)
-        const lines = shown.map(entry => `${json ? JSON.stringify(entry) : line(entry)}\n`)
-        if (lines.length > 0) await out.write(lines.join(''))
+        await out.lines(shown.map(entry => (json ? JSON.stringify(entry) : line(entry))))
         left -= shown.length
         before = entries.at(-1)?.at
         if (before === undefined) return
@@ -60,22 +53,22 @@ function time(text: string): string {
 }
 
 function line(entry: AuditTrail[number]): string {
-  const { at, actor, tokenId, address, action, domain, key, fid, detail } = entry
-  const keyBytes =
-    entry.keyBytes === undefined ? undefined : Buffer.from(entry.keyBytes, 'base64url')
+  const { at, actor, tokenId, address, action, domain = '', key, keyBytes, fid, detail } = entry
   const what = [
-    ...(domain !== undefined && key === undefined ? [printable(domain)] : []),
-    ...(key === undefined ? [] : [`${printable(domain ?? '')}:${printableKey({ key, keyBytes })}`]),
-    ...(fid === undefined ? [] : [`fid ${fid}`]),
+    key === undefined ? printable(domain) : addressOf({ domain, key, keyBytes }),
+    fid === undefined ? '' : `fid ${fid}`,
     ...Object.entries(detail ?? {}).map(
       ([name, value]) => `${printable(name)}=${printable(textOf(value))}`,
     ),
   ]
-  const by = tokenId === undefined ? '' : `token ${tokenId}`
-  const who = `${printable(actor)}@${printable(address)}`
-  return [`${at.slice(0, 19)}Z`, who, printable(action), what.join(' '), by]
-    .filter(column => column !== '')
-    .join('  ')
+  const columns = [
+    `${at.slice(0, 19)}Z`,
+    `${printable(actor)}@${printable(address)}`,
+    printable(action),
+    what.filter(part => part !== '').join(' '),
+    tokenId === undefined ? '' : `token ${tokenId}`,
+  ]
+  return columns.filter(column => column !== '').join('  ')
 }
 
 const textOf = (value: unknown): string =>

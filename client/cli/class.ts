@@ -1,9 +1,8 @@
-/** `omg class`: how the files of a domain are kept. */
+/** `omg class`: the classes of a domain, which say how many copies a file has and where. */
 import type { Command } from 'commander'
 import type { ChangeClass, ClassInfo } from '../../common/protocol/configuration.ts'
-import { choice, wholeNumber, type Cli } from './command.ts'
-import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
-import { UsageError } from './failure.ts'
+import { changed, choice, wholeNumber, type Cli } from './command.ts'
+import { destroys, rehearsed, type DestructiveOptions } from './confirm.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { printable, type Column } from './text.ts'
 
@@ -14,19 +13,25 @@ export function addClass(program: Command, cli: Cli): void {
   const group = program
     .command('class')
     .alias('classes')
-    .description('how the files of a domain are kept')
+    .description('manage classes: how many copies the files of a domain have, and where')
+  addList(group, cli)
+  addAdd(group, cli)
+  addModify(group, cli)
+  addDelete(group, cli)
+}
 
-  const list = cli
+function addList(group: Command, cli: Cli): void {
+  const command = cli
     .online(
       group,
       'list',
-      'show those of a domain, or all',
-      'an array of ClassInfo; of all domains, of DomainInfo',
+      'list the classes of a domain, or of all domains',
+      'an array of ClassInfo; for all domains, of DomainInfo',
     )
     .alias('ls')
-  list.argument('[DOMAIN]')
-  list.action((domain: string | undefined, options: ConnectionOptions) =>
-    cli.run(list, options, async ({ api, signal, out, json }) => {
+    .argument('[DOMAIN]')
+  command.action((domain: string | undefined, options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const domains =
         domain === undefined
           ? await api.listDomains({ signal })
@@ -36,41 +41,45 @@ export function addClass(program: Command, cli: Cli): void {
       await out.table(columns, rows)
     }),
   )
+}
 
-  const add = withFields(cli.online(group, 'add', 'create one', 'the ClassInfo'))
-  add.action((domain: string, name: string, options: Options) =>
-    cli.run(add, options, async session => {
+function addAdd(group: Command, cli: Cli): void {
+  const command = withFields(cli.online(group, 'add', 'create a class', 'the ClassInfo'))
+  command.action((domain: string, name: string, options: Options) =>
+    cli.run(command, options, async session => {
       const { api, signal } = session
       const created = await api.createClass(domain, { name, ...fieldsOf(options) }, { signal })
       await show(domain, created, session)
     }),
   )
+}
 
-  const modify = withFields(cli.online(group, 'modify', 'change what is named', 'the ClassInfo'))
-  modify.action((domain: string, name: string, options: Options) =>
-    cli.run(modify, options, async session => {
-      const change = fieldsOf(options)
-      if (Object.keys(change).length === 0) throw new UsageError('name what to change')
+function addModify(group: Command, cli: Cli): void {
+  const command = withFields(
+    cli.online(group, 'modify', 'change a class; what is not given stays', 'the ClassInfo'),
+  )
+  command.action((domain: string, name: string, options: Options) =>
+    cli.run(command, options, async session => {
+      const change = changed(fieldsOf(options))
       const { api, signal } = session
       await show(domain, await api.changeClass({ domain, name }, change, { signal }), session)
     }),
   )
+}
 
-  const remove = destroys(
-    cli.online(group, 'delete', 'remove one that no file has', '{ domain, name }'),
+function addDelete(group: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(group, 'delete', 'delete a class that no file has', '{ domain, name }'),
   )
     .alias('rm')
     .argument('<DOMAIN>')
     .argument('<CLASS>')
-  remove.action((domain: string, name: string, options: DestructiveOptions) =>
-    cli.run(remove, options, async session => {
+  command.action((domain: string, name: string, options: DestructiveOptions) =>
+    cli.run(command, options, async session => {
       const { api, signal, out, json } = session
-      if (options.dryRun) {
-        const what = `delete class ${printable(name)} of ${printable(domain)}`
-        const change = { action: 'class.delete', domain, class: name } as const
-        await mayDestroy(what, options, session, change)
-        return
-      }
+      const what = `delete class ${printable(name)} of ${printable(domain)}`
+      const change = { action: 'class.delete', domain, class: name } as const
+      if (await rehearsed(what, options, session, change)) return
       await api.deleteClass({ domain, name }, { signal })
       if (json) await out.json({ domain, name })
       else await out.write(`${printable(domain)} ${printable(name)}  deleted\n`)
@@ -82,9 +91,9 @@ function withFields(command: Command): Command {
   return command
     .argument('<DOMAIN>')
     .argument('<CLASS>')
-    .option('--mindevcount <N>', 'copies of each file', wholeNumber(1, 255))
-    .option('--replpolicy <POLICY>', 'where they may lie: MultipleHosts(3)')
-    .addOption(choice('--hashtype <TYPE>', 'checksum that is kept', ['NONE', 'MD5', 'SHA-1']))
+    .option('--mindevcount <N>', 'number of copies of each file', wholeNumber(1, 255))
+    .option('--replpolicy <POLICY>', 'where the copies go, such as MultipleHosts(3)')
+    .addOption(choice('--hashtype <TYPE>', 'checksum to keep', ['NONE', 'MD5', 'SHA-1']))
     .option('--ack-copies <N>', 'copies before a MogileFS client is told OK', wholeNumber(1, 16))
 }
 

@@ -1,4 +1,4 @@
-/** What all commands have in common: how they are declared, how they complain, how they connect. */
+/** What all commands share: how they are declared, how they read options, how they run. */
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { UsageError } from './failure.ts'
 import { createOutput, type Output } from './output.ts'
@@ -20,10 +20,10 @@ export class OmgCommand extends Command {
   }
 }
 
-/** A UsageError that knows which command it is about. */
+/** A UsageError that the parser found. It knows which command it is about. */
 export class CommandLineError extends UsageError {
   readonly command: Command
-  /** A value is wrong, and the message says how it should be. */
+  /** The value of an option or argument is wrong; the message says what it must be, so no usage is needed. */
   readonly badValue: boolean
 
   constructor(message: string, { command, badValue }: { command: Command; badValue: boolean }) {
@@ -33,45 +33,49 @@ export class CommandLineError extends UsageError {
   }
 }
 
-/** `omg host add`, as the user typed it. */
+/** The full name of a command: `omg host add`. */
 export function pathOf(command: Command): string {
   return command.parent ? `${pathOf(command.parent)} ${command.name()}` : command.name()
 }
 
-/** How `command` is called, on one line. */
-export const usageOf = (command: Command): string =>
-  `Usage: ${command.createHelp().commandUsage(command)}`
+/** One line that says how `command` is called, and where its subcommands are listed. */
+export function usageOf(command: Command): string {
+  const usage = `Usage: ${command.createHelp().commandUsage(command)}`
+  return command.commands.length > 0 ? `${usage} (see ${pathOf(command)} --help)` : usage
+}
 
 /** Declares commands and runs them. */
 export interface Cli {
   readonly host: Host
   /**
-   * Adds a command that talks to trackers, with the options that all of those have. `json` says what
-   * it prints with `--json`: `one FileInfo a line`; undefined where it cannot.
+   * Adds a command that talks to trackers, with the options that all such commands have. `json` says,
+   * for the help, what it prints with `--json`, such as `one FileInfo per line`; undefined when there
+   * is no such output.
    */
   online(parent: Command, name: string, description: string, json: string | undefined): Command
-  /** Runs the action of such a command. */
+  /** Runs `work`, the action of such a command, in a session with the trackers. */
   run(
     command: Command,
     options: ConnectionOptions,
     work: (session: Session) => Promise<void>,
   ): Promise<void>
-  /** What the command says, for one that needs no tracker. */
+  /** The output of a command that needs no tracker, and so has no session. */
   output(command: Command): Output
 }
 
-/** Adds the options that say which trackers are asked, and with which token. */
+/** Adds the options that all commands which talk to trackers have. */
 export function addConnectionOptions(command: Command): Command {
   return command
-    .option('--json', 'print JSON, one document a line')
-    .option('--trackers <URL,…>', 'trackers to ask (OMG_TRACKERS; else http://127.0.0.1:7002)')
+    .option('--json', 'print JSON, one document per line')
+    .option('--trackers <URL,…>', 'URLs of the trackers (OMG_TRACKERS; else http://127.0.0.1:7002)')
     .option('--token-file <FILE>', 'file with the API token (OMG_TOKEN; else data/admin-token)')
-    .option('--profile <NAME>', 'trackers and token that omg login has saved (OMG_PROFILE)')
+    .option('--profile <NAME>', 'use trackers and token saved by omg login (OMG_PROFILE)')
 }
 
+/** What commands print with `--json`: commander has no place for it. */
 const jsonAnswers = new WeakMap<Command, string>()
 
-/** Notes, for help and reference, what a command prints with `--json`. */
+/** Records what a command prints with `--json`, for its help and for `omg reference`. */
 export function withJson(command: Command, json: string): Command {
   if (!jsonAnswers.has(command)) {
     command.addHelpText('after', () => `\nWith --json: ${jsonAnswers.get(command)}`)
@@ -80,16 +84,16 @@ export function withJson(command: Command, json: string): Command {
   return command
 }
 
-/** What a command prints with `--json`, as a phrase; undefined when nothing was noted. */
+/** What `withJson` recorded for a command; undefined when nothing was. */
 export const jsonAnswerOf = (command: Command): string | undefined => jsonAnswers.get(command)
 
-/** The words that were typed behind the command, and the values of its options. */
+/** The arguments and the texts of the options that were typed, for suggestions. */
 const wordsOf = (command: Command): string[] =>
   [...command.args, ...Object.values<unknown>(command.opts())].filter(
     word => typeof word === 'string',
   )
 
-/** Creates the means for the commands below `program`. */
+/** Creates what the commands of `program` are declared and run with. */
 export function createCli(host: Host, program: Command): Cli {
   return {
     host,
@@ -113,7 +117,7 @@ export function createCli(host: Host, program: Command): Cli {
   }
 }
 
-/** A parser for options: a whole number within bounds. */
+/** A parser for options and arguments: a whole number from `min` to `max`. */
 export function wholeNumber(min: number, max: number): (text: string) => number {
   return text => {
     const value = Number(text)
@@ -122,11 +126,17 @@ export function wholeNumber(min: number, max: number): (text: string) => number 
   }
 }
 
+/** Returns `change`; throws UsageError when it is empty, since then no option said what to change. */
+export function changed<T extends object>(change: T): T {
+  if (Object.keys(change).length > 0) return change
+  throw new UsageError('nothing to change: give at least one option')
+}
+
 /** An option that takes one of a few words. */
 export const choice = (flags: string, description: string, words: readonly string[]): Option =>
   new Option(flags, `${description}: ${words.join(', ')}`).argParser(oneOf(words))
 
-/** A parser for arguments and options: one of a few words. */
+/** A parser for options and arguments: one of a few words. */
 export function oneOf<T extends string>(words: readonly T[]): (text: string) => T {
   return text => {
     const found = words.find(word => word === text)

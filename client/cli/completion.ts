@@ -1,4 +1,4 @@
-/** `omg completion`: what a shell needs to complete `omg`. */
+/** `omg completion`: scripts with which a shell completes `omg` command lines. */
 import type { Command } from 'commander'
 import { oneOf, type Cli } from './command.ts'
 
@@ -7,7 +7,7 @@ type Shell = (typeof shells)[number]
 
 /** A place on the command line, and what may follow there. */
 interface Place {
-  /** Words before it: empty, `host`, `host add`. */
+  /** The commands before it: empty, `host`, `host add`. */
   readonly path: string
   readonly words: readonly { readonly word: string; readonly about: string }[]
   readonly options: readonly {
@@ -21,7 +21,7 @@ interface Place {
 export function addCompletion(program: Command, cli: Cli): void {
   const command = program
     .command('completion')
-    .description('print a script that completes omg: source <(omg completion bash)')
+    .description('print a script for tab completion, to be used like source <(omg completion bash)')
     .argument('<SHELL>', shells.join(', '), oneOf(shells))
   command.action(async (shell: Shell) => {
     const places = placesOf(program)
@@ -29,7 +29,7 @@ export function addCompletion(program: Command, cli: Cli): void {
   })
 }
 
-/** Every command that is shown, with what may follow it. */
+/** The place after each command that help shows, below `command` and itself. */
 function placesOf(command: Command, path = ''): Place[] {
   const help = command.createHelp()
   const children = help.visibleCommands(command).filter(child => child.name() !== 'help')
@@ -52,8 +52,8 @@ function placesOf(command: Command, path = ''): Place[] {
 
 const quote = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
-// The path is found by walking the words for as long as they are commands. Options are offered where
-// one is begun; where there are neither, the shell offers files.
+// The script walks the words to find the command that they name, and then offers its subcommands, or
+// its options after a `-`. Where it offers nothing, the shell completes file names.
 const bash = (places: readonly Place[]): string => `_omg() {
   local current="\${COMP_WORDS[COMP_CWORD]}" place="" word i
   for ((i = 1; i < COMP_CWORD; i++)); do

@@ -1,4 +1,4 @@
-/** What cannot be undone: asked before, or only rehearsed. */
+/** Commands that destroy something: they ask before they do it, or with `--dry-run` only rehearse it. */
 import type { Command } from 'commander'
 import type { Consequences, Rehearsal } from '../../common/protocol/rehearsal.ts'
 import { jsonAnswerOf, withJson } from './command.ts'
@@ -13,50 +13,76 @@ export interface DestructiveOptions extends ConnectionOptions {
   readonly dryRun?: boolean
 }
 
-/** Adds those options. `answer` is what `mayDestroy` prints with `--json --dry-run`; '': others do. */
+/**
+ * Adds those options to `command`. `answer` says what it prints with `--json --dry-run`; pass '' when
+ * the JSON answer of the command says that already.
+ */
 export function destroys(command: Command, answer = '{ dryRun, would, …Consequences }'): Command {
   const json = jsonAnswerOf(command)
   if (json !== undefined && answer !== '') withJson(command, `${json}; with --dry-run ${answer}`)
   return command
-    .option('--yes', 'do not ask')
-    .option('--dry-run', 'only say what would be done, or why it would be refused')
+    .option('--yes', 'do not ask for confirmation')
+    .option('--dry-run', 'only show what would be done, or why it would be refused')
 }
 
 /**
- * True when `what` (as in "really …?") may be done: `--yes` was given, or the person at the terminal
- * says so. False with `--dry-run`, after that has been said. With `change` the tracker is asked what
- * that would cost, which is said, too. Throws UsageError where nobody can be asked, CommandFailure
- * when the answer is no, and what the tracker would refuse the change with.
+ * With `--dry-run`: prints what would be done and returns true, so that the caller stops there. `what`
+ * is a phrase such as `delete host node1`. With `change` the tracker adds what the change would cost;
+ * throws what the tracker would refuse the change with. Without `--dry-run`: returns false at once.
  */
-export async function mayDestroy(
+export async function rehearsed(
   what: string,
-  { yes = false, dryRun = false }: DestructiveOptions,
+  { dryRun = false }: DestructiveOptions,
   session: Session,
   change?: Rehearsal,
 ): Promise<boolean> {
-  if (yes && !dryRun) return true
-  const { api, signal, out, json, host } = session
-  if (!dryRun && !(host.stdin.isTTY && host.stderr.isTTY)) {
+  if (!dryRun) return false
+  const { out, json } = session
+  const cost = await costOf(change, session)
+  if (json) await out.json({ dryRun: true, would: what, ...cost })
+  else await out.write(`would ${withCost(what, cost)}\n`)
+  return true
+}
+
+/**
+ * True when the caller may go on: `--yes` was given, or the person at the terminal agrees to `what`.
+ * False after a rehearsal. Throws UsageError where there is no terminal to ask at, CommandFailure when
+ * the person does not agree, and what `rehearsed` throws.
+ */
+export async function mayDestroy(
+  what: string,
+  options: DestructiveOptions,
+  session: Session,
+  change?: Rehearsal,
+): Promise<boolean> {
+  if (await rehearsed(what, options, session, change)) return false
+  if (options.yes) return true
+  const { signal, host } = session
+  if (!(host.stdin.isTTY && host.stderr.isTTY)) {
     throw new UsageError(`without a terminal it needs --yes to ${what}`)
   }
-  const cost = change ? await api.rehearse(change, { signal }) : {}
-  const losses = lossesOf(cost).join('; ')
-  const text = losses === '' ? what : `${what} (${losses})`
-  if (dryRun) {
-    if (json) await out.json({ dryRun: true, would: what, ...cost })
-    else await out.write(`would ${text}\n`)
-    return false
-  }
-  const answer = await readAnswer(`Really ${text}? [y/N] `, { host, signal })
+  const question = withCost(what, await costOf(change, session))
+  const answer = await readAnswer(`Really ${question}? [y/N] `, { host, signal })
   if (!/^y(es)?$/i.test(answer)) throw new CommandFailure('not confirmed, nothing was done')
   return true
 }
 
-function lossesOf({ files, bytes = 0, lastCopies, uploads, trash }: Consequences): string[] {
-  return [
+async function costOf(
+  change: Rehearsal | undefined,
+  { api, signal }: Session,
+): Promise<Consequences> {
+  return change ? await api.rehearse(change, { signal }) : {}
+}
+
+function withCost(
+  what: string,
+  { files, bytes = 0, lastCopies, uploads, trash }: Consequences,
+): string {
+  const losses = [
     ...(files === undefined ? [] : [`${plural(files, 'file')}, ${formatBytes(bytes)}`]),
     ...(lastCopies ? [`${plural(lastCopies, 'file')} of them with no other copy`] : []),
     ...(uploads ? [`${plural(uploads, 'open upload')} given up`] : []),
     ...(trash ? [`${plural(trash, 'deleted file')} gone for good`] : []),
   ]
+  return losses.length === 0 ? what : `${what} (${losses.join('; ')})`
 }

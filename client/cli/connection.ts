@@ -1,8 +1,8 @@
 /** Which trackers a command asks, and with which token. */
 import { readFile } from 'node:fs/promises'
 import { CodedError } from '../../common/errors.ts'
-import { CommandFailure, UsageError } from './failure.ts'
-import { readProfiles, type Profile } from './profile.ts'
+import { UsageError } from './failure.ts'
+import { getProfile, readProfiles, type Profile } from './profile.ts'
 
 /** Options of every command that talks to trackers. */
 export interface ConnectionOptions {
@@ -19,14 +19,16 @@ export interface Connection {
 
 const defaultTracker = 'http://127.0.0.1:7002'
 
-/** Where `omg up` leaves the token, seen from the folder in which it runs. */
+/** Where `omg up` leaves its token, relative to the folder in which it runs. */
 const upToken = 'data/admin-token'
 
 /**
- * Settles both, each from the first of: its option, the profile named by `--profile`, the
- * environment, the profile of `OMG_PROFILE` or the last login, the system that `omg up` runs here.
- * The token of a profile, and that of `omg up`, goes to no other tracker than its own. Throws
- * UsageError for a value that cannot be used, unauthorized for a token that is none.
+ * Finds out which trackers to ask, and with which token. Each comes from the first of these that gives
+ * it: its option; the profile that `--profile` names; the environment; the profile that `OMG_PROFILE`
+ * names, or that of the last login; the system that `omg up` runs here. The token of a profile is only
+ * used with the trackers of that profile, and the token of `omg up` only with its tracker. Throws
+ * UsageError for a URL that cannot be used, CommandFailure for a profile that does not exist,
+ * unauthorized for a text that cannot be a token.
  */
 export async function findConnection(
   options: ConnectionOptions,
@@ -45,37 +47,40 @@ export async function findConnection(
   return { trackers, token: await findToken(options, { env, trackers, profile }) }
 }
 
-/** Reads URLs separated by commas. Throws UsageError that names `setting`. */
-export function parseTrackers(text: string, setting: string): string[] {
+/** Reads URLs separated by commas. Throws a UsageError that names `setting`. */
+function parseTrackers(text: string, setting: string): string[] {
   const urls = text.split(',').map(url => url.trim())
   for (const url of urls) {
     const parsed = URL.canParse(url) ? new URL(url) : undefined
     if (parsed?.protocol !== 'http:' && parsed?.protocol !== 'https:') {
-      throw new UsageError(`${setting}: ${JSON.stringify(url)} is not the http URL of a tracker`)
+      throw new UsageError(
+        `${setting}: ${JSON.stringify(url)} is not the URL of a tracker, such as ${defaultTracker}`,
+      )
     }
   }
   return urls
 }
 
-/** Reads the text of a token, which came from `where`. Throws unauthorized. */
+/** Reads the text of a token. Throws unauthorized, naming `where` it came from. */
 export function parseToken(text: string, where: string): string {
   const token = text.trim()
   if (/^[\w~+/.-]{1,512}=*$/.test(token)) return token
   throw new CodedError('unauthorized', `${where} holds no token`)
 }
 
+/**
+ * The profile to use; undefined when none is named and nobody has logged in. One that does not exist is
+ * an error, unless `mustExist` is false and only `OMG_PROFILE` or the last login names it.
+ */
 async function findProfile(
   { profile: named }: ConnectionOptions,
   { env, mustExist }: { env: NodeJS.ProcessEnv; mustExist: boolean },
 ): Promise<Profile | undefined> {
-  const { current, profiles } = await readProfiles(env)
-  const name = named ?? (env['OMG_PROFILE'] || current)
+  const saved = await readProfiles(env)
+  const name = named ?? (env['OMG_PROFILE'] || saved.current)
   if (name === undefined) return undefined
-  const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined
-  if (!profile && (mustExist || named !== undefined)) {
-    throw new CommandFailure(`no profile ${JSON.stringify(name)} (omg profile list shows them)`)
-  }
-  return profile
+  if (!mustExist && named === undefined && !Object.hasOwn(saved.profiles, name)) return undefined
+  return getProfile(saved, name)
 }
 
 async function findToken(
@@ -100,6 +105,7 @@ async function findToken(
   return text === undefined ? undefined : parseToken(text, upToken)
 }
 
+/** True when each of `trackers` is among those that are `known`, by its origin. */
 function within(trackers: readonly string[], known: readonly string[]): boolean {
   const origins = new Set(known.map(url => new URL(url).origin))
   return trackers.every(url => origins.has(new URL(url).origin))

@@ -1,4 +1,4 @@
-/** `omg console`: the lines that begin with `!` on a tracker's MogileFS port, and what it answers. */
+/** `omg console`: the console of a tracker, which answers lines that begin with `!` on its MogileFS port. */
 import { connect, type Socket } from 'node:net'
 import type { Command } from 'commander'
 import { formatAddress, parseAddress, urlAddress, type Address } from '../../common/address.ts'
@@ -12,10 +12,10 @@ interface Options extends DestructiveOptions {
   readonly wire?: string
 }
 
-/** Where trackers answer the protocol unless told otherwise. */
-const usualPort = 7001
+/** The MogileFS port that trackers listen on by default. */
+const defaultPort = 7001
 
-/** Milliseconds that a tracker has to answer. */
+/** Milliseconds within which a tracker has to answer. */
 const answerMs = 10_000
 
 /** Adds the command. */
@@ -24,21 +24,21 @@ export function addConsole(program: Command, cli: Cli): void {
     cli.online(
       program,
       'console',
-      'ask a tracker itself: jobs, want 5 replicate, queue, recent, stats, version, watch',
-      'an array of lines; of watch a text a line',
+      'send a command to a tracker: jobs, want 5 replicate, queue, recent, stats, version, watch',
+      'an array of lines; for watch, one string per line',
     ),
   )
-    .argument('<WORD...>', 'what stands behind the ! in MogileFS; watch goes on until Ctrl-C')
+    .argument('<WORD...>', 'a command as in MogileFS, without the !; watch goes on until Ctrl-C')
     .option(
       '--wire <HOST:PORT>',
-      'its MogileFS port (OMG_WIRE; else 7001 where the first tracker is)',
+      'MogileFS port of the tracker (OMG_WIRE; else port 7001 of the first tracker)',
     )
   command.action((words: string[], options: Options) =>
     cli.run(command, options, async session => {
       const line = words.join(' ').replace(/^!/, '')
       // oxlint-disable-next-line no-control-regex
-      if (/[\u0000-\u001f]/.test(line)) throw new UsageError('it is one line of text')
-      const address = addressOf(options, session)
+      if (/[\u0000-\u001f]/.test(line)) throw new UsageError('a command is one line of text')
+      const address = wireAddress(options, session)
       const who = formatAddress(address)
       const stops = line.startsWith('shutdown')
       if (stops && !(await mayDestroy(`stop the tracker at ${who}`, options, session))) return
@@ -47,10 +47,13 @@ export function addConsole(program: Command, cli: Cli): void {
   )
 }
 
-function addressOf({ wire }: Options, { host: { env }, trackers: [first = ''] }: Session): Address {
+function wireAddress(
+  { wire }: Options,
+  { host: { env }, trackers: [first = ''] }: Session,
+): Address {
   if (wire !== undefined) return parseAddress('--wire', wire)
   if (env['OMG_WIRE']) return parseAddress('OMG_WIRE', env['OMG_WIRE'])
-  return { host: urlAddress(new URL(first)).host, port: usualPort }
+  return { host: urlAddress(new URL(first)).host, port: defaultPort }
 }
 
 async function ask(line: string, address: Address, session: Session): Promise<void> {
@@ -73,7 +76,7 @@ async function ask(line: string, address: Address, session: Session): Promise<vo
   } catch (err) {
     signal.throwIfAborted()
     const { message } = err as Error
-    const hint = '--wire says where; trackers listen on loopback unless told otherwise'
+    const hint = 'name the MogileFS port with --wire; trackers listen only on loopback by default'
     throw new CommandFailure(`${formatAddress(address)}: ${message} (${hint})`)
   } finally {
     end.removeEventListener('abort', stop)
@@ -84,7 +87,7 @@ async function ask(line: string, address: Address, session: Session): Promise<vo
   else await out.write(lines.map(text => `${escapeControls(text)}\n`).join(''))
 }
 
-/** The lines that come, without their ends. */
+/** The lines that the tracker sends, without line ends. Throws when it closes the connection. */
 async function* linesOf(socket: Socket): AsyncGenerator<string, void, undefined> {
   let rest = ''
   for await (const text of socket.setEncoding('utf8') as AsyncIterable<string>) {

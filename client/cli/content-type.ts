@@ -1,4 +1,4 @@
-/** Content types by the ending of a name, for the files that web sites are made of. */
+/** Content types by the extension of a file name, for files that are common on web sites. */
 
 const types: ReadonlyMap<string, string> = new Map([
   ['avif', 'image/avif'],
@@ -38,7 +38,7 @@ const types: ReadonlyMap<string, string> = new Map([
   ['zip', 'application/zip'],
 ])
 
-/** The content type that a file of this name probably has. */
+/** The content type that a file of this name probably has; undefined when the extension is not known. */
 export function contentTypeOf(name: string): string | undefined {
   const ending = /\.([^./]+)$/.exec(name)?.[1]
   return ending === undefined ? undefined : types.get(ending.toLowerCase())

@@ -1,4 +1,4 @@
-/** `omg tracker` and the other daemons: everything behind the name is theirs. */
+/** `omg tracker` and the other daemons. Each reads the arguments after its name itself. */
 import type { Command } from 'commander'
 import type { Cli } from './command.ts'
 
@@ -8,14 +8,9 @@ interface Daemon {
 
 /** Adds the commands. */
 export function addDaemons(program: Command, { host }: Cli): void {
-  const add = (
-    name: string,
-    description: string,
-    load: () => Promise<Daemon>,
-    hidden = false,
-  ): void => {
+  const add = (name: string, description: string, load: () => Promise<Daemon>): void => {
     program
-      .command(name, { hidden })
+      .command(name, { hidden: name === 'photo-app' }) // only omg up --separate runs that
       .description(description)
       .usage('[settings]')
       .helpOption(false)
@@ -27,5 +22,5 @@ export function addDaemons(program: Command, { host }: Cli): void {
   add('tracker', 'run a tracker', () => import('../../tracker/main.ts'))
   add('storage-node', 'run a storage node', () => import('../../storage-node/main.ts'))
   add('reproxy', 'run a reproxy', () => import('../../reproxy/main.ts'))
-  add('photo-app', 'run the photo application', () => import('../../deploy/demo/main.ts'), true)
+  add('photo-app', 'run the photo application', () => import('../../deploy/demo/main.ts'))
 }

@@ -1,4 +1,4 @@
-/** `omg debug`: all that is known of a file, and every copy looked at. */
+/** `omg debug`: everything that is known about a file, with a check of every copy. */
 import { createHash } from 'node:crypto'
 import { pipeline } from 'node:stream/promises'
 import type { Command } from 'commander'
@@ -8,18 +8,18 @@ import { addressOf, parseFile } from './address.ts'
 import { choice, wholeNumber, type Cli } from './command.ts'
 import { ToldFailure, UsageError } from './failure.ts'
 import type { ConnectionOptions } from './session.ts'
-import { printable } from './text.ts'
+import { deviceNames, plural, printable } from './text.ts'
 
 interface Options extends ConnectionOptions {
   readonly fid?: number
   readonly paths: 'print' | 'stat' | 'fetch'
 }
 
-/** What was found where a copy should be. */
+/** What was found at the place of a copy. */
 export interface FoundCopy {
   readonly devid: number
   readonly url: string
-  /** `good` only when the bytes were read, or the length where only that was asked for. */
+  /** `good`: its bytes were read and are right; with `fetch: false`, only its length was looked at. */
   readonly state: 'unchecked' | 'good' | 'missing' | 'unreadable' | 'wrong size' | 'wrong bytes'
   readonly size?: number
   readonly sha256?: string
@@ -34,24 +34,24 @@ export function addDebug(program: Command, cli: Cli): void {
     .online(
       program,
       'debug',
-      'tell all that is known of a file and look at every copy; exit 1 if one is not good',
+      'show everything known about a file, and check every copy; exit 1 if one is not good',
       'the FileTraces with copies: an array of { devid, url, state, size?, sha256?, md5?, sha1?, error? }',
     )
     .argument('[DOMAIN:KEY]')
     .option(
       '--fid <FID>',
-      'a content by its number, also one that is gone',
+      'fid of a content, which may be deleted already, in place of DOMAIN:KEY',
       wholeNumber(1, Number.MAX_SAFE_INTEGER),
     )
     .addOption(
-      choice('--paths <HOW>', 'what to do with copies', ['print', 'stat', 'fetch']).default(
+      choice('--paths <HOW>', 'how to check the copies', ['print', 'stat', 'fetch']).default(
         'fetch',
       ),
     )
   command.action((address: string | undefined, options: Options) =>
     cli.run(command, options, async session => {
       if ((address === undefined) === (options.fid === undefined)) {
-        throw new UsageError('name a DOMAIN:KEY or a --fid')
+        throw new UsageError('give either DOMAIN:KEY or --fid')
       }
       const ref = address === undefined ? undefined : parseFile(address)
       const { api, signal, out, json } = session
@@ -71,7 +71,10 @@ export function addDebug(program: Command, cli: Cli): void {
   )
 }
 
-/** Looks at all copies of a content from here: their sizes, or all of their bytes. */
+/**
+ * Checks all copies of a content from this machine: with `fetch` all of their bytes, else only their
+ * lengths. A copy that cannot be read is `unreadable`. Rejects only with the signal's reason.
+ */
 export async function lookAtCopies(
   traces: FileTraces,
   { fetch, signal }: { fetch: boolean; signal: AbortSignal },
@@ -87,7 +90,6 @@ export async function lookAtCopies(
   }
 }
 
-/** Never rejects but for the signal. */
 async function lookAtCopy(
   { devid, url }: FileTraces['urls'][number],
   {
@@ -139,7 +141,7 @@ function describe(traces: FileTraces, copies: readonly FoundCopy[]): string {
   const job = (label: string, one: { attempts: number; nextTryAt?: string } | undefined): void => {
     if (!one) return
     const next = one.nextTryAt === undefined ? 'waits for a person' : `next ${one.nextTryAt}`
-    row(label, `${next}, tried ${one.attempts} times`)
+    row(label, `${next}, tried ${plural(one.attempts, 'time')}`)
   }
   if (file) {
     row('file', addressOf(file))
@@ -147,8 +149,8 @@ function describe(traces: FileTraces, copies: readonly FoundCopy[]): string {
     row('size', String(file.size))
     row('sha256', file.sha256 ?? '-')
     row('created', file.createdAt)
-    row('devices', file.devids.map(devid => `dev${devid}`).join(' ') || '-')
-  } else row('file', 'none has this content')
+    row('devices', deviceNames(file.devids))
+  } else row('file', 'no file has this content')
   if (checksum) row('checksum', `${checksum.algorithm} ${checksum.hex}`)
   if (upload) row('upload', `open until ${upload.expiresAt}, for ${printable(upload.key)}`)
   job('replication', replication)

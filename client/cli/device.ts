@@ -1,13 +1,14 @@
-/** `omg device`: the disks of the hosts. */
+/** `omg device`: the devices, which are the disks of the hosts. */
 import { InvalidArgumentError, Option, type Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
 import type { ChangeDevice, DeviceInfo, DeviceStatus } from '../../common/protocol/configuration.ts'
-import { choice, wholeNumber, type Cli } from './command.ts'
-import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
+import { changed, choice, wholeNumber, type Cli } from './command.ts'
+import { destroys, mayDestroy, rehearsed, type DestructiveOptions } from './confirm.ts'
+import { parseDevid } from './devid.ts'
 import { CommandFailure, UsageError } from './failure.ts'
 import type { Output } from './output.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes } from './text.ts'
+import { formatBytes, formatSize } from './text.ts'
 
 const statuses: readonly DeviceStatus[] = ['alive', 'readonly', 'drain', 'down', 'dead']
 
@@ -16,36 +17,49 @@ interface Options extends DestructiveOptions {
   readonly weight?: number
 }
 
-/** Adds the commands. Where a device is named its host may stand before it, as in `mogadm`. */
+/** Adds the commands. As in `mogadm`, the host of a device may be named before the device. */
 export function addDevice(program: Command, cli: Cli): void {
-  const group = program.command('device').alias('devices').description('the disks of the hosts')
+  const group = program
+    .command('device')
+    .alias('devices')
+    .description('manage devices: the disks of the hosts')
+  addList(group, cli)
+  addSummary(group, cli)
+  addNext(group, cli)
+  addAdd(group, cli)
+  addMark(group, cli)
+  addModify(group, cli)
+}
 
-  const list = withHost(cli.online(group, 'list', 'show them', 'an array of DeviceInfo'))
+function addList(group: Command, cli: Cli): void {
+  const command = withHost(cli.online(group, 'list', 'list the devices', 'an array of DeviceInfo'))
     .alias('ls')
-    .addOption(new Option('--all', 'dead ones too, which are shown anyway').hideHelp())
-  list.action((options: HostOptions) =>
-    cli.run(list, options, async session => {
+    .addOption(new Option('--all', 'dead ones too, which are always listed').hideHelp())
+  command.action((options: HostOptions) =>
+    cli.run(command, options, async session => {
       const { out, json } = session
       const devices = await devicesOf(options, session)
       if (json) await out.json(devices)
       else await writeDevices(devices, out)
     }),
   )
+}
 
-  const summary = withHost(
+function addSummary(group: Command, cli: Cli): void {
+  const command = withHost(
     cli.online(
       group,
       'summary',
-      'show how full the hosts are',
+      'show how full each host is',
       'an array of { host, devices, usedBytes, totalBytes }',
     ),
-  ).option('--status <LIST>', 'devices that count, by their status', statusList, [
+  ).option('--status <LIST>', 'count only devices in these states', statusList, [
     'alive',
     'readonly',
     'drain',
   ])
-  summary.action((options: HostOptions & { readonly status: readonly DeviceStatus[] }) =>
-    cli.run(summary, options, async session => {
+  command.action((options: HostOptions & { readonly status: readonly DeviceStatus[] }) =>
+    cli.run(command, options, async session => {
       const { out, json } = session
       const devices = await devicesOf(options, session)
       const rows = summarize(devices.filter(({ status }) => options.status.includes(status)))
@@ -53,58 +67,71 @@ export function addDevice(program: Command, cli: Cli): void {
       else await writeSummary(rows, out)
     }),
   )
+}
 
-  const next = cli.online(
+function addNext(group: Command, cli: Cli): void {
+  const command = cli.online(
     group,
     'next',
-    'print a number that no device has had, for a new one',
+    'print a number for a new device, which no device has had before',
     '{ devid }',
   )
-  next.action((options: ConnectionOptions) =>
-    cli.run(next, options, async ({ api, signal, out, json }) => {
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const devices = await api.listDevices({ signal })
       const devid = devices.reduce((highest, one) => Math.max(highest, one.devid), 0) + 1
       if (json) await out.json({ devid })
       else await out.write(`${devid}\n`)
     }),
   )
+}
 
-  const add = withFields(
-    cli.online(group, 'add', 'register one, by the number in its name: dev5', 'the DeviceInfo'),
+function addAdd(group: Command, cli: Cli): void {
+  const command = withFields(
+    cli.online(group, 'add', 'register a device; DEVID is 5 or dev5', 'the DeviceInfo'),
   )
     .argument('<HOST>')
     .argument('<DEVID>')
-  add.action((host: string, id: string, options: Options) =>
-    cli.run(add, options, async session => {
-      const fields = { ...changeOf(options), host, devid: parseDevid(id) }
+  command.action((host: string, id: string, options: Options) =>
+    cli.run(command, options, async session => {
+      const fields = { ...fieldsOf(options), host, devid: parseDevid(id) }
       await show(await session.api.createDevice(fields, { signal: session.signal }), session)
     }),
   )
+}
 
-  const mark = destroys(
-    cli.online(group, 'mark', `change the status: ${statuses.join(', ')}`, 'the DeviceInfo'),
+function addMark(group: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(
+      group,
+      'mark',
+      `set the status of a device: ${statuses.join(', ')}`,
+      'the DeviceInfo',
+    ),
   )
     .usage('[options] [HOST] DEVID STATUS')
     .argument('<word...>')
-  mark.action((words: string[], options: Options) =>
-    cli.run(mark, options, async session => {
+  command.action((words: string[], options: DestructiveOptions) =>
+    cli.run(command, options, async session => {
       const status = statuses.find(one => one === words.at(-1))
       if (!status) throw new UsageError(`the status is one of ${statuses.join(', ')}`)
-      await change({ words: words.slice(0, -1), change: { status }, options }, session)
+      await changeDevice({ ...namedBy(words.slice(0, -1)), change: { status }, options }, session)
     }),
   )
+}
 
-  const modify = destroys(
-    withFields(cli.online(group, 'modify', 'change what is named', 'the DeviceInfo')),
+function addModify(group: Command, cli: Cli): void {
+  const command = destroys(
+    withFields(
+      cli.online(group, 'modify', 'change a device; what is not given stays', 'the DeviceInfo'),
+    ),
   )
     .usage('[options] [HOST] DEVID')
     .argument('<word...>')
-  modify.action((words: string[], options: Options) =>
-    cli.run(modify, options, async session => {
-      const wanted = changeOf(options)
-      if (Object.keys(wanted).length === 0) throw new UsageError('name what to change')
-      await change({ words, change: wanted, options }, session)
-    }),
+  command.action((words: string[], options: Options) =>
+    cli.run(command, options, session =>
+      changeDevice({ change: changed(fieldsOf(options)), ...namedBy(words), options }, session),
+    ),
   )
 }
 
@@ -116,7 +143,7 @@ interface HostOptions extends ConnectionOptions {
 
 const withHost = (command: Command): Command =>
   command
-    .option('--host <NAME>', 'only those of one host')
+    .option('--host <NAME>', 'only devices of this host')
     .addOption(new Option('--hostname <NAME>', 'the same').hideHelp())
 
 /** All devices, or those of one host. Throws host_not_found. */
@@ -136,71 +163,75 @@ async function devicesOf(
 function statusList(text: string): DeviceStatus[] {
   return text.split(',').map(word => {
     const status = statuses.find(one => one === word)
-    if (!status) throw new InvalidArgumentError(`It must be some of ${statuses.join(',')}.`)
+    if (!status) throw new InvalidArgumentError(`It must be a list of ${statuses.join(',')}.`)
     return status
   })
 }
 
 function withFields(command: Command): Command {
   return command
-    .addOption(choice('--status <STATUS>', 'what it is used for', statuses))
-    .option('--weight <N>', 'share of new files, against 100 of others', wholeNumber(0, 1_000_000))
+    .addOption(choice('--status <STATUS>', 'what the device is used for', statuses))
+    .option('--weight <N>', 'share of new files; others have 100', wholeNumber(0, 1_000_000))
 }
 
-const changeOf = ({ status, weight }: Options): ChangeDevice => ({
+const fieldsOf = ({ status, weight }: Options): ChangeDevice => ({
   ...(status !== undefined && { status }),
   ...(weight !== undefined && { weight }),
 })
 
-/** Reads `5` or `dev5`. Throws UsageError. */
-export function parseDevid(text: string): number {
-  const devid = Number(/^(?:dev)?(\d{1,10})$/.exec(text)?.[1] ?? 0)
-  if (devid >= 1 && devid < 2 ** 31) return devid
-  throw new UsageError(`${JSON.stringify(text)} is no number of a device: 5 or dev5`)
+/** Reads `[HOST] DEVID`. Throws UsageError. */
+function namedBy(words: readonly string[]): { devid: number; host: string | undefined } {
+  const [id, host] = words.toReversed()
+  if (id === undefined || words.length > 2) {
+    throw new UsageError('name one device: its number, or its host and its number')
+  }
+  return { devid: parseDevid(id), host }
 }
 
-async function change(
+/** Changes a device, which must be in `host` where that is given. Asks before one is marked dead. */
+async function changeDevice(
   {
-    words,
-    change: wanted,
+    devid,
+    host,
+    change,
     options,
-  }: { words: readonly string[]; change: ChangeDevice; options: DestructiveOptions },
+  }: {
+    devid: number
+    host: string | undefined
+    change: ChangeDevice
+    options: DestructiveOptions
+  },
   session: Session,
 ): Promise<void> {
-  const [id, host] = words.toReversed()
-  if (id === undefined || words.length > 2) throw new UsageError('name one device')
-  const devid = parseDevid(id)
   const { api, signal } = session
-  const fatal = wanted.status === 'dead'
-  const what = fatal ? `give up all copies on dev${devid}` : `change dev${devid}`
-  const checkHost = async (): Promise<void> => {
-    if (host === undefined) return
-    const found = await getDevice(devid, session)
-    if (found.host === host) return
-    throw new CommandFailure(`dev${devid} is in ${found.host}, not in ${host}`)
-  }
-  if (options.dryRun) await checkHost()
-  if (options.dryRun || fatal) {
-    const rehearsal = { action: 'device.change', devid, change: wanted } as const
-    if (!(await mayDestroy(what, options, session, rehearsal))) return
-  }
-  await checkHost()
-  await show(await api.changeDevice(devid, wanted, { signal }), session)
+  const isFatal = change.status === 'dead'
+  const what = isFatal ? `give up all copies on dev${devid}` : `change dev${devid}`
+  const rehearsal = { action: 'device.change', devid, change } as const
+  if (options.dryRun) await checkHost(devid, host, session)
+  if (await rehearsed(what, options, session, rehearsal)) return
+  if (isFatal) await mayDestroy(what, options, session, rehearsal)
+  await checkHost(devid, host, session)
+  await show(await api.changeDevice(devid, change, { signal }), session)
 }
 
-/** One of them. Throws no_device. */
-async function getDevice(devid: number, { api, signal }: Session): Promise<DeviceInfo> {
+/** Throws no_device, or CommandFailure, unless the device is in `host`; undefined stands for any. */
+async function checkHost(
+  devid: number,
+  host: string | undefined,
+  { api, signal }: Session,
+): Promise<void> {
+  if (host === undefined) return
   const device = (await api.listDevices({ signal })).find(one => one.devid === devid)
   if (!device) throw new CodedError('no_device', `no device ${devid}`)
-  return device
+  if (device.host !== host) {
+    throw new CommandFailure(`dev${devid} is in ${device.host}, not in ${host}`)
+  }
 }
 
 async function show(device: DeviceInfo, { out, json }: Session): Promise<void> {
   if (json) await out.json(device)
   else await writeDevices([device], out)
 }
-
-const sizeText = (bytes: number | null): string => (bytes === null ? '-' : formatBytes(bytes))
 
 function writeDevices(devices: readonly DeviceInfo[], out: Output): Promise<void> {
   return out.table(
@@ -220,9 +251,9 @@ function writeDevices(devices: readonly DeviceInfo[], out: Output): Promise<void
       status,
       observed,
       String(weight),
-      sizeText(usedBytes),
-      sizeText(totalBytes === null || usedBytes === null ? null : totalBytes - usedBytes),
-      sizeText(totalBytes),
+      formatSize(usedBytes),
+      formatSize(totalBytes === null || usedBytes === null ? null : totalBytes - usedBytes),
+      formatSize(totalBytes),
     ]),
   )
 }
@@ -234,7 +265,7 @@ interface HostSummary {
   readonly totalBytes: number
 }
 
-/** Sums by host, over the devices that have reported. */
+/** Sums by host. A device that has not reported its size counts as 0 bytes. */
 function summarize(devices: readonly DeviceInfo[]): HostSummary[] {
   const byHost = new Map<string, HostSummary>()
   for (const { host, usedBytes, totalBytes } of devices) {

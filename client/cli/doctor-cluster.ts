@@ -1,4 +1,4 @@
-/** The part of `omg doctor` that reckons with what the tracker knows: room, rules and queues. */
+/** The part of `omg doctor` that judges what the tracker knows: states, space, classes and queues. */
 import type { DeviceInfo, DomainInfo, HostInfo } from '../../common/protocol/configuration.ts'
 import type { ClusterStatus } from '../../common/protocol/status.ts'
 import type { FsckStatus } from '../../common/protocol/upkeep.ts'
@@ -9,22 +9,22 @@ export interface ClusterFacts {
   readonly status: ClusterStatus
   readonly domains: readonly DomainInfo[]
   readonly fsck: FsckStatus
-  /** Files of which no good copy is known; `manyDamaged` stands for more. */
+  /** Files that have no good copy left; counted up to `manyDamaged`. */
   readonly damaged: number
   /** Bytes that stay free on every device. */
   readonly reserve: number
 }
 
-/** Share of a device above which it is told to be full soon. */
+/** Share of a device above which doctor warns that it will be full soon. */
 const fullShare = 0.9
 
-/** Jobs that are due at once at which the trackers seem not to keep up. */
+/** So many jobs due at once mean that the trackers do not keep up. */
 const manyDue = 10_000
 
-/** Damaged files that are counted at most. */
+/** Counting damaged files stops here. */
 export const manyDamaged = 1_000
 
-/** Judges all of it. */
+/** All findings about the cluster, in the order in which they are shown. */
 export function checkCluster(facts: ClusterFacts): Finding[] {
   return [
     ...checkStates(facts),
@@ -53,20 +53,20 @@ function checkStates({ status: { hosts, devices } }: ClusterFacts): Finding[] {
   const findings: Finding[] = []
   for (const { name, status, observed } of hosts) {
     if (status === 'down') {
-      const advice = `omg host mark ${name} alive when it is back, dead when it never will be`
+      const advice = `run omg host mark ${name} alive when it is back, or dead when it never will be`
       findings.push(warning(name, 'the host is marked down', advice))
     } else if (status !== 'dead' && observed === 'unreachable') {
-      const advice = 'look at the machine and at the network between it and the trackers'
+      const advice = 'check the machine, and the network between it and the trackers'
       findings.push(problem(name, 'the tracker cannot reach the host', advice))
     }
   }
   for (const { devid, host, status, observed } of devices) {
     const there = hosts.some(one => one.name === host && one.observed === 'reachable')
     if (status === 'down') {
-      const advice = `omg device mark ${devid} alive when it is back, dead when it is lost`
+      const advice = `run omg device mark ${devid} alive when it is back, or dead when it is lost`
       findings.push(warning(`dev${devid}`, `the device on ${host} is marked down`, advice))
     } else if (status === 'alive' && there && observed !== 'writeable') {
-      const advice = `look at the disk in ${host}, and at the node's log`
+      const advice = `check the disk in ${host}, and the log of the node`
       findings.push(problem(`dev${devid}`, `is seen ${observed}, not writeable`, advice))
     }
   }
@@ -80,12 +80,13 @@ function checkRoom(facts: ClusterFacts): Finding[] {
   for (const device of used) {
     const { devid, usedBytes, totalBytes } = device
     if (totalBytes === null || usedBytes === null) continue
-    const text = `${formatBytes(freeOf(device))} of ${formatBytes(totalBytes)} are free`
-    const advice = 'add a device, or omg rebalance policy from_devices=… and start it'
+    const text = `${formatBytes(freeOf(device))} of ${formatBytes(totalBytes)} free`
+    const advice =
+      'add a device, or move files away: omg rebalance policy from_devices=…, then omg rebalance start'
     if (freeOf(device) <= reserve) {
-      findings.push(problem(`dev${devid}`, `takes no files: ${text}`, advice))
+      findings.push(problem(`dev${devid}`, `too full for new files: ${text}`, advice))
     } else if (usedBytes > fullShare * totalBytes) {
-      findings.push(warning(`dev${devid}`, `full soon: ${text}`, advice))
+      findings.push(warning(`dev${devid}`, `nearly full: ${text}`, advice))
     }
   }
   const hosts = [...new Set(used.map(({ host }) => host))]
@@ -100,15 +101,14 @@ function checkRoom(facts: ClusterFacts): Finding[] {
       findings.push(
         warning(
           'space',
-          `were ${name} lost, its ${formatBytes(held)} would not fit on the others (${formatBytes(room)} free)`,
-          'add a host or devices, so that the cluster can heal by itself',
+          `if ${name} were lost, its ${formatBytes(held)} would not fit on the others (${formatBytes(room)} free)`,
+          'add a host or a device, so that the cluster can heal by itself',
         ),
       )
     }
   }
   const free = sum(used.filter(device => takesFiles(device, facts)).map(freeOf))
-  if (findings.length === 0)
-    findings.push(ok('space', `${formatBytes(free)} are free for new files`))
+  if (findings.length === 0) findings.push(ok('space', `${formatBytes(free)} free for new files`))
   return findings
 }
 
@@ -119,8 +119,8 @@ function checkRules(facts: ClusterFacts): Finding[] {
   const writeable = status.devices.filter(device => takesFiles(device, facts))
   const hosts = new Set(writeable.map(({ host }) => host)).size
   if (writeable.length === 0) {
-    const advice = 'omg status shows what is down; omg node add brings more'
-    return [problem('devices', 'none takes new files', advice)]
+    const advice = 'omg status shows what is down; omg node add registers more'
+    return [problem('devices', 'no device takes new files', advice)]
   }
   const findings: Finding[] = []
   for (const { name: domain, classes } of domains) {
@@ -133,7 +133,7 @@ function checkRules(facts: ClusterFacts): Finding[] {
       findings.push(
         warning(
           `class ${printable(domain)} ${printable(name)}`,
-          `asks for ${count} copies (${printable(replpolicy)}), and ${plural(there, what)} ${there === 1 ? 'takes' : 'take'} files`,
+          `asks for ${count} copies (${printable(replpolicy)}), but only ${plural(there, what)} ${there === 1 ? 'takes' : 'take'} files`,
           `add a host, or omg class modify ${printable(domain)} ${printable(name)} --mindevcount ${there}`,
         ),
       )
@@ -144,7 +144,7 @@ function checkRules(facts: ClusterFacts): Finding[] {
     : [
         ok(
           'classes',
-          `all can be kept: ${plural(writeable.length, 'device')} on ${plural(hosts, 'host')} take files`,
+          `all can have their copies: ${plural(writeable.length, 'device')} on ${plural(hosts, 'host')} take files`,
         ),
       ]
 }
@@ -154,12 +154,13 @@ function checkQueues({ status: { queues } }: ClusterFacts): Finding[] {
     const check = `queue ${name}`
     const text = `${plural(waiting, 'job')} waiting, ${due} of them due`
     if (due > manyDue) {
-      const advice = 'omg top shows whether it shrinks; more trackers work it off faster'
+      const advice = 'omg top shows whether it shrinks; more trackers get through it faster'
       return warning(check, text, advice)
     }
     if (lastError !== undefined) {
-      const advice = 'omg why tells it of a file; omg queue replicate-now when the cause is gone'
-      return warning(check, `${text}; failed with: ${printable(lastError)}`, advice)
+      const advice =
+        'omg why explains it for one file; run omg queue replicate-now once the cause is gone'
+      return warning(check, `${text}; last failure: ${printable(lastError)}`, advice)
     }
     return ok(check, text)
   })
@@ -168,25 +169,26 @@ function checkQueues({ status: { queues } }: ClusterFacts): Finding[] {
 function checkFsck({ events, startedAt }: FsckStatus): Finding[] {
   const gone = (events['GONE'] ?? 0) + (events['NOPA'] ?? 0)
   if (gone > 0) {
-    const advice = 'omg fsck log names them; put them again, or bring the lost device back'
-    return [problem('fsck', `${plural(gone, 'file')} had no copy anywhere`, advice)]
+    const advice = 'omg fsck log names them; put them again, or bring back the device they were on'
+    return [problem('fsck', `${plural(gone, 'file')} had no copy left`, advice)]
   }
   const bad = (events['BSUM'] ?? 0) + (events['BLEN'] ?? 0) + (events['MSUM'] ?? 0)
   if (bad > 0) {
-    const advice = 'omg fsck log names the devices: look at their disks'
+    const advice = 'omg fsck log names the devices; check their disks'
     return [warning('fsck', `${plural(bad, 'copy', 'copies')} had wrong bytes`, advice)]
   }
   if (startedAt === undefined) {
-    return [warning('fsck', 'never ran', 'omg fsck start checks every file and mends it')]
+    return [warning('fsck', 'never ran', 'omg fsck start checks and repairs all files')]
   }
-  return [ok('fsck', 'found nothing that was lost or wrong')]
+  return [ok('fsck', 'found nothing lost or damaged')]
 }
 
 function checkDamage(damaged: number): Finding[] {
   if (damaged === 0) return []
   const files = `${damaged < manyDamaged ? '' : 'at least '}${plural(damaged, 'file')}`
-  const advice = 'omg scrub damage names them; put them again, or bring a lost device back'
-  return [problem('damage', `no good copy is known of ${files}`, advice)]
+  const advice =
+    'omg scrub damage names them; put them again, or bring back the device they were on'
+  return [problem('damage', `no good copy is left of ${files}`, advice)]
 }
 
 function checkStandbys({ standbys: { count, asynchronous } }: ClusterStatus): Finding[] {

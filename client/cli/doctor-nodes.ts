@@ -1,18 +1,19 @@
-/** The part of `omg doctor` that asks every storage node itself. */
+/** The part of `omg doctor` that asks the storage nodes themselves. */
 import { formatAddress } from '../../common/address.ts'
 import type { DeviceInfo, HostInfo } from '../../common/protocol/configuration.ts'
 import { version } from '../../common/version.ts'
 import { askHttp, whyFailed, type Answer } from './ask-http.ts'
+import { parseJson } from './parse-json.ts'
 import { judgeClock, ok, problem, warning, type Finding } from './finding.ts'
 
 interface Context {
   readonly devices: readonly DeviceInfo[]
-  /** Seconds that the tracker's clock is ahead of ours. */
+  /** Seconds by which the tracker's clock is ahead of ours. */
   readonly trackerClock: number
   readonly signal: AbortSignal
 }
 
-/** What a node says of itself, as far as it is looked at. */
+/** The answer of a node to `GET /`: the fields that are checked here. */
 interface NodeAnswer {
   readonly server?: unknown
   readonly name?: unknown
@@ -21,7 +22,7 @@ interface NodeAnswer {
   readonly devices?: unknown
 }
 
-/** Asks the nodes of all hosts that should answer. */
+/** Asks the nodes of all hosts that are `alive` or `readonly`. */
 export async function checkNodes(hosts: readonly HostInfo[], context: Context): Promise<Finding[]> {
   const asked = hosts.filter(({ status }) => status === 'alive' || status === 'readonly')
   return (await Promise.all(asked.map(host => checkNode(host, context)))).flat()
@@ -37,8 +38,8 @@ async function checkNode(host: HostInfo, context: Context): Promise<Finding[]> {
     return [
       warning(
         host.name,
-        `${address} is no storage node of omgfiles, so that it cannot be looked at closely`,
-        'run omg storage-node there; another WebDAV server works, without checksums and receipts',
+        `${address} is no storage node of omgfiles, so only little can be checked`,
+        'run omg storage-node there; other WebDAV servers work too, but without checksums and receipts',
       ),
     ]
   }
@@ -48,7 +49,7 @@ async function checkNode(host: HostInfo, context: Context): Promise<Finding[]> {
       problem(
         host.name,
         `the node at ${address} calls itself ${JSON.stringify(answer.name)}`,
-        `start it with --name ${host.name}: its signatures are checked under that name`,
+        `start it with --name ${host.name}: its secret depends on that name`,
       ),
     )
   }
@@ -56,7 +57,7 @@ async function checkNode(host: HostInfo, context: Context): Promise<Finding[]> {
     findings.push(
       warning(
         host.name,
-        `runs version ${String(answer.version)}, and this is ${version}`,
+        `runs version ${String(answer.version)}, but this is ${version}`,
         'bring both to the same version, nodes first',
       ),
     )
@@ -80,25 +81,25 @@ function unreachable({ name, observed }: HostInfo, why: string): Finding {
     ? warning(
         name,
         `cannot be reached from here, though the tracker can: ${why}`,
-        'open the port where files are put and read directly; behind a reproxy only it needs to reach it',
+        'open the port if files are put or read from here; behind a reproxy, only the reproxy needs it',
       )
     : problem(
         name,
         `cannot be reached: ${why}`,
-        `start omg storage-node there, or give it up: omg host mark ${name} down`,
+        `start omg storage-node there, or take it out of service: omg host mark ${name} down`,
       )
 }
 
 const judgeFlush = ({ name }: HostInfo, { fsync }: NodeAnswer): Finding =>
   fsync === 'on'
-    ? ok(name, 'answers, and flushes what it stores before it says so')
+    ? ok(name, 'answers, and flushes files to disk before it says OK')
     : problem(
         name,
         'says OK before the bytes are on disk: a power cut loses files',
-        'start it without --fsync off',
+        'restart it without --fsync off',
       )
 
-/** Compares the devices it has with those that are registered. */
+/** Compares the devices that the node has with those that are registered. */
 function judgeMounts(
   { name }: HostInfo,
   { devices: found }: NodeAnswer,
@@ -115,8 +116,8 @@ function judgeMounts(
       ? [
           problem(
             name,
-            `${list(missing.map(({ devid }) => devid))} should be there and is not`,
-            'mount the disk below --root; if it is lost, omg device mark DEVID dead',
+            `should have ${list(missing.map(({ devid }) => devid))}, but does not`,
+            'mount the disk below --root; if it is lost, run omg device mark DEVID dead',
           ),
         ]
       : [ok(name, `all of its ${own.length} devices are mounted`)]),
@@ -124,15 +125,15 @@ function judgeMounts(
       ? [
           warning(
             name,
-            `${list(others)} is there and not registered`,
-            'omg node add URL registers what is new',
+            `has ${list(others)}, not registered`,
+            'omg node add URL registers new devices',
           ),
         ]
       : []),
   ]
 }
 
-/** The node's own view of its disks, in its metrics. */
+/** Problems that the node itself reports about its disks, in its metrics. */
 async function checkDisks(
   { name }: HostInfo,
   address: string,
@@ -147,7 +148,7 @@ async function checkDisks(
     problem(
       name,
       `dev${devid} is ${state}`,
-      `look at the disk and at dmesg; meanwhile omg device mark ${devid} ${state === 'readonly' ? 'readonly' : 'down'}`,
+      `check the disk and dmesg; until it is repaired: omg device mark ${devid} ${state === 'readonly' ? 'readonly' : 'down'}`,
     ),
   )
 }
@@ -162,10 +163,6 @@ async function ask(url: string, signal: AbortSignal): Promise<Answer | string> {
 }
 
 function parse(text: string): NodeAnswer {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? value : {}
-  } catch {
-    return {}
-  }
+  const value = parseJson(text)
+  return typeof value === 'object' && value !== null ? value : {}
 }

@@ -8,7 +8,7 @@ import { plural } from './text.ts'
 
 const probeBytes = 256 * 1024
 
-/** Does it in `domain`; nothing stays there, also when it is interrupted. */
+/** Puts the file into `domain`. It is removed again even when the command is interrupted. */
 export async function probe(domain: string, session: Session): Promise<Finding[]> {
   const { client, api, signal } = session
   const key = `omg-doctor/${randomUUID()}`
@@ -24,22 +24,20 @@ export async function probe(domain: string, session: Session): Promise<Finding[]
     const copies = await lookAtCopies(traces, { fetch: true, signal })
     const bad = copies.filter(copy => copy.state !== 'good' || copy.sha256 !== sha256)
     const findings = bad.map(({ devid, state, error = '' }) =>
-      problem(
-        'probe',
-        `the copy on dev${devid} is ${state} ${error}`.trimEnd(),
-        'look at that disk',
-      ),
+      problem('probe', `the copy on dev${devid} is ${state} ${error}`.trimEnd(), 'check that disk'),
     )
     if (file.reduced !== undefined) {
-      const advice = 'bring more hosts, or lower what the class asks for'
+      const advice = 'add hosts, or lower the mindevcount of the class'
       findings.push(warning('probe', file.reduced, advice))
     }
     const text = `put of ${plural(file.copies, 'flushed copy', 'flushed copies')} in ${ms} ms, all read back`
     return findings.length > 0 ? findings : [ok('probe', text)]
   } catch (err) {
     signal.throwIfAborted()
-    const advice = 'the other findings tell why; omg status shows which devices take files'
-    return [problem('probe', `no file can be put and read: ${outcomeOf(err).text ?? ''}`, advice)]
+    const advice = 'the other findings may tell why; omg status shows which devices take files'
+    return [
+      problem('probe', `a file could not be put and read: ${outcomeOf(err).text ?? ''}`, advice),
+    ]
   } finally {
     if (stored) await api.remove({ domain, key }).catch(() => {})
   }

@@ -2,10 +2,10 @@
 import { askHttp, whyFailed, type Answer } from './ask-http.ts'
 import { ok, problem, warning, type Finding } from './finding.ts'
 
-/** Fields that an application sends to what is in front of it, and nobody else is to see. */
+/** Header fields that an application sends to the proxy in front of it, and that browsers must not see. */
 const inner = ['x-reproxy-url', 'x-reproxy-file', 'x-reproxy-expected-size', 'x-accel-redirect']
 
-/** Looks at the answer for a URL. */
+/** Fetches `url` and checks the answer. */
 export async function checkSite(url: string, signal: AbortSignal): Promise<Finding[]> {
   let answer: Answer
   try {
@@ -28,8 +28,8 @@ export async function checkSite(url: string, signal: AbortSignal): Promise<Findi
     return [
       warning(
         'site',
-        `answers ${answer.status} without a Via field: no reproxy is on the way, or one in front of it drops the field`,
-        'give the URL of the reproxy; a balancer in front of it should pass Via and X-Request-Id on',
+        `answers ${answer.status} without a Via field: there is no reproxy on the way, or a proxy in front of it drops the field`,
+        'give the URL of the reproxy; a balancer in front of it should pass on Via and X-Request-Id',
       ),
     ]
   }

@@ -1,25 +1,25 @@
-/** The part of `omg doctor` that looks at each tracker, and at the database behind it. */
+/** The part of `omg doctor` that checks each tracker, and the database behind it. */
 import { stat } from 'node:fs/promises'
 import { outcomeOf } from './failure.ts'
 import { askHttp, whyFailed } from './ask-http.ts'
 import { judgeClock, ok, problem, warning, type Finding } from './finding.ts'
 import type { Session } from './session.ts'
 
-/** Milliseconds in which a tracker should have asked its database. */
+/** Milliseconds for an answer from the database above which there is a warning, or a problem. */
 const databaseMs = { warning: 100, problem: 1_000 }
 
-/** How often the database is asked: the fastest answer counts, since the first one connects. */
+/** How often the database is asked. The fastest answer counts, since the first may have to connect. */
 const databaseTries = 3
 
 export interface TrackerFacts {
   readonly findings: Finding[]
-  /** One of them at least is fit to be asked more. */
+  /** At least one tracker answered with the token, so that more can be asked. */
   readonly answered: boolean
-  /** Seconds that the clock of the first tracker which answered is ahead of ours. */
+  /** Seconds by which the clock of the first tracker that answered is ahead of ours. */
   readonly clockSeconds: number | undefined
 }
 
-/** Looks at them one after another. */
+/** Checks the trackers of the session, one after the other. */
 export async function checkTrackers(session: Session): Promise<TrackerFacts> {
   const findings: Finding[] = []
   const versions = new Map<string, string>()
@@ -33,15 +33,19 @@ export async function checkTrackers(session: Session): Promise<TrackerFacts> {
   if (new Set(versions.values()).size > 1) {
     const list = Array.from(versions, ([tracker, version]) => `${tracker}: ${version}`).join(', ')
     findings.push(
-      warning('versions', `trackers differ: ${list}`, 'bring all to the newest of these versions'),
+      warning(
+        'versions',
+        `trackers differ: ${list}`,
+        'upgrade all to the newest of these versions',
+      ),
     )
   }
   if (session.trackers.length === 1) {
     findings.push(
       warning(
         'trackers',
-        'only one is named: when it is down nothing can be put or found',
-        'run a second one and name both in --trackers, OMG_TRACKERS or omg login',
+        'there is only one: when it is down, nothing can be put or found',
+        'run a second one, and name both with --trackers, OMG_TRACKERS or omg login',
       ),
     )
   }
@@ -50,8 +54,9 @@ export async function checkTrackers(session: Session): Promise<TrackerFacts> {
 
 async function checkTracker(
   tracker: string,
-  { signal, askOne }: Session,
+  session: Session,
 ): Promise<{ findings: Finding[]; clockSeconds?: number | undefined; version?: string }> {
+  const { signal } = session
   const health = await askHttp(new URL('/health', tracker).href, { signal }).catch(
     (err: unknown) => {
       signal.throwIfAborted()
@@ -65,7 +70,7 @@ async function checkTracker(
   const findings: Finding[] = []
   const { clockSeconds } = health
   if (clockSeconds !== undefined) {
-    findings.push(judgeClock(tracker, clockSeconds, 'the one of this machine'))
+    findings.push(judgeClock(tracker, clockSeconds, 'that of this machine'))
   }
   const open = await askHttp(new URL('/v1/status', tracker).href, { signal })
   if (open.status !== 401) {
@@ -73,49 +78,63 @@ async function checkTracker(
       problem(
         tracker,
         `answers ${open.status} without a token, not 401`,
-        'something in between adds a token: remove it, or everybody is an administrator',
+        'a proxy in between adds a token, which makes everybody an administrator: remove it',
       ),
     )
   }
   try {
-    const version = await askOne(tracker, async api => {
-      const status = await api.status({ signal })
-      findings.push(ok(tracker, `answers, version ${status.version}, and takes the token`))
-      let fastest = Infinity
-      let now = ''
-      for (let tries = 0; tries < databaseTries; tries++) {
-        const startedAt = performance.now()
-        now = (await api.fsckStatus({ signal })).now
-        fastest = Math.min(fastest, performance.now() - startedAt)
-      }
-      findings.push(judgeDatabase(tracker, fastest))
-      const database = (Date.parse(now) - Date.now()) / 1000 - (clockSeconds ?? 0)
-      findings.push(judgeClock('database', database, tracker))
-      return status.version
-    })
-    return { findings, clockSeconds, version }
+    const asked = await askWithToken(tracker, clockSeconds ?? 0, session)
+    return { findings: [...findings, ...asked.findings], clockSeconds, version: asked.version }
   } catch (err) {
     signal.throwIfAborted()
-    const advice = 'the log of that tracker says more; a token comes from --token-file or OMG_TOKEN'
+    const advice =
+      'the log of that tracker may say more; the token comes from --token-file or OMG_TOKEN'
     findings.push(problem(tracker, outcomeOf(err).text ?? '', advice))
     return { findings, clockSeconds }
   }
 }
 
+/** Checks that the tracker accepts the token, and how it gets along with its database. */
+function askWithToken(
+  tracker: string,
+  clockSeconds: number,
+  { askOne, signal }: Session,
+): Promise<{ findings: Finding[]; version: string }> {
+  return askOne(tracker, async api => {
+    const { version } = await api.status({ signal })
+    let fastest = Infinity
+    let now = ''
+    for (let tries = 0; tries < databaseTries; tries++) {
+      const startedAt = performance.now()
+      now = (await api.fsckStatus({ signal })).now
+      fastest = Math.min(fastest, performance.now() - startedAt)
+    }
+    const databaseClock = (Date.parse(now) - Date.now()) / 1000 - clockSeconds
+    return {
+      version,
+      findings: [
+        ok(tracker, `answers, accepts the token, version ${version}`),
+        judgeDatabase(tracker, fastest),
+        judgeClock('database', databaseClock, tracker),
+      ],
+    }
+  })
+}
+
 function judgeDatabase(tracker: string, ms: number): Finding {
-  const text = `${tracker} has an answer from the database within ${ms.toFixed(1)} ms`
+  const text = `answers ${tracker} within ${ms.toFixed(1)} ms`
   if (ms <= databaseMs.warning) return ok('database', text)
-  const advice = 'look at the load of Postgres and at the network between the two'
+  const advice = 'check the load of Postgres, and the network between it and the tracker'
   return ms > databaseMs.problem
     ? problem('database', text, advice)
     : warning('database', text, advice)
 }
 
-/** A token in a file is for its owner only. */
+/** Checks that only its owner can read the file with the token, where there is one. */
 export async function checkTokenFile(path: string | undefined): Promise<Finding[]> {
   if (path === undefined || process.platform === 'win32') return []
   const { mode } = await stat(path)
   return (mode & 0o077) === 0
     ? [ok('token', `only its owner can read ${path}`)]
-    : [problem('token', `others can read ${path}`, `chmod 600 ${path}, and replace the token`)]
+    : [problem('token', `others can read ${path}`, `run chmod 600 ${path}, and replace the token`)]
 }

@@ -1,4 +1,4 @@
-/** `omg doctor`: everything looked at that tends to be wrong, each finding with what to do. */
+/** `omg doctor`: checks everything that tends to go wrong, and says for each finding what to do. */
 import type { Command } from 'commander'
 import type { Cli } from './command.ts'
 import { checkCluster, manyDamaged } from './doctor-cluster.ts'
@@ -9,7 +9,7 @@ import { checkTokenFile, checkTrackers } from './doctor-trackers.ts'
 import { ToldFailure, UsageError } from './failure.ts'
 import type { Finding, Level } from './finding.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { reserveOf } from './settings-of.ts'
+import { reserveOf } from './reserve.ts'
 import { painter } from './paint.ts'
 import { plural, printable, wrap } from './text.ts'
 
@@ -25,12 +25,12 @@ export function addDoctor(program: Command, cli: Cli): void {
     .online(
       program,
       'doctor',
-      'look at trackers, database, clocks, nodes, mounts, room and rules; exit 1 if there is a problem',
+      'check trackers, database, clocks, nodes, mounts, space and classes; exit 1 if there is a problem',
       'an array of { check, level, text, advice? }; the level is ok, warning or problem',
     )
-    .option('--site <URL>', 'also fetch a page from the reproxy and look at its header')
-    .option('--write <DOMAIN>', 'also put a file there, read every copy and delete it')
-    .option('-q, --quiet', 'leave out what is well')
+    .option('--site <URL>', 'also fetch this page through the reproxy, and check its header')
+    .option('--write <DOMAIN>', 'also put a file into this domain, read every copy, and delete it')
+    .option('-q, --quiet', 'show only warnings and problems')
   command.action((options: Options) =>
     cli.run(command, options, async session => {
       if (options.site !== undefined && !/^https?:\/\//.test(options.site)) {
@@ -49,7 +49,7 @@ async function examine(options: Options, session: Session): Promise<Finding[]> {
   const { api, signal } = session
   const trackers = await checkTrackers(session)
   const findings = [...(await checkTokenFile(options.tokenFile)), ...trackers.findings]
-  // Without a tracker that answers there is nothing more to ask.
+  // Everything else is known to the trackers only.
   if (trackers.answered) {
     const [status, domains, fsck, settings, damage] = await Promise.all([
       api.status({ signal }),

@@ -1,4 +1,4 @@
-/** `omg domain`: the namespaces. */
+/** `omg domain`: the domains, which are namespaces of files. */
 import type { Command } from 'commander'
 import { wholeNumber, type Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
@@ -7,13 +7,22 @@ import { printable } from './text.ts'
 
 /** Adds the commands. */
 export function addDomain(program: Command, cli: Cli): void {
-  const group = program.command('domain').alias('domains').description('the namespaces of files')
+  const group = program
+    .command('domain')
+    .alias('domains')
+    .description('manage domains: namespaces of files')
+  addList(group, cli)
+  addAdd(group, cli)
+  addModify(group, cli)
+  addDelete(group, cli)
+}
 
-  const list = cli
-    .online(group, 'list', 'show them with their classes', 'an array of DomainInfo')
+function addList(group: Command, cli: Cli): void {
+  const command = cli
+    .online(group, 'list', 'list the domains and their classes', 'an array of DomainInfo')
     .alias('ls')
-  list.action((options: ConnectionOptions) =>
-    cli.run(list, options, async ({ api, signal, out, json }) => {
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const domains = await api.listDomains({ signal })
       if (json) return out.json(domains)
       await out.table(
@@ -22,41 +31,51 @@ export function addDomain(program: Command, cli: Cli): void {
       )
     }),
   )
+}
 
-  const add = cli.online(group, 'add', 'create one', 'the DomainInfo').argument('<DOMAIN>')
-  add.action((name: string, options: ConnectionOptions) =>
-    cli.run(add, options, async ({ api, signal, out, json }) => {
+function addAdd(group: Command, cli: Cli): void {
+  const command = cli.online(group, 'add', 'create a domain', 'the DomainInfo').argument('<DOMAIN>')
+  command.action((name: string, options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const domain = await api.createDomain(name, { signal })
       if (json) await out.json(domain)
       else await out.write(`${printable(name)}  created\n`)
     }),
   )
+}
 
-  const modify = cli
-    .online(group, 'modify', 'change what is named', 'the DomainInfo')
+function addModify(group: Command, cli: Cli): void {
+  const command = cli
+    .online(group, 'modify', 'change a domain', 'the DomainInfo')
     .argument('<DOMAIN>')
     .requiredOption(
       '--trash-seconds <N>',
-      'how long deleted files can be had back; 0: not at all',
+      'how long deleted files can be restored; 0: not at all',
       wholeNumber(0, 366 * 86400),
     )
-  modify.action((name: string, options: ConnectionOptions & { readonly trashSeconds: number }) =>
-    cli.run(modify, options, async ({ api, signal, out, json }) => {
-      const { trashSeconds } = options
-      const domain = await api.changeDomain(name, { trashSeconds }, { signal })
-      if (json) await out.json(domain)
-      else
-        await out.write(
-          `${printable(name)}  deleted files can be had back for ${domain.trashSeconds} s\n`,
-        )
+  command.action((name: string, options: ConnectionOptions & { readonly trashSeconds: number }) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
+      const domain = await api.changeDomain(
+        name,
+        { trashSeconds: options.trashSeconds },
+        { signal },
+      )
+      if (json) return out.json(domain)
+      await out.write(
+        `${printable(name)}  deleted files can be restored for ${domain.trashSeconds} s\n`,
+      )
     }),
   )
+}
 
-  const remove = destroys(cli.online(group, 'delete', 'remove one that holds no files', '{ name }'))
+function addDelete(group: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(group, 'delete', 'delete a domain that holds no files', '{ name }'),
+  )
     .alias('rm')
     .argument('<DOMAIN>')
-  remove.action((name: string, options: DestructiveOptions) =>
-    cli.run(remove, options, async session => {
+  command.action((name: string, options: DestructiveOptions) =>
+    cli.run(command, options, async session => {
       const { api, signal, out, json } = session
       const what = `delete domain ${printable(name)}`
       const change = { action: 'domain.delete', domain: name } as const

@@ -1,4 +1,4 @@
-/** Many files of the cluster onto this machine, a few at a time. */
+/** Downloads of many files, a few at a time. */
 import { mkdir } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { Client } from '../index.ts'
@@ -11,7 +11,7 @@ import type { Session } from './session.ts'
 import { formatBytes, printable, printableKey } from './text.ts'
 import { hasContent, pathFor, type RemoteFile } from './tree.ts'
 
-export interface FetchOptions {
+interface FetchOptions {
   readonly force?: boolean
   readonly resume?: boolean
   readonly parallel: number
@@ -26,9 +26,9 @@ interface Fetching {
 }
 
 /**
- * Fetches them all into `folder`, each under its name, and tells of each. One that cannot have its
- * place there is told and left out; then it throws ToldFailure in the end. After any other failure no
- * further one is begun.
+ * Downloads `entries` into `folder`, each under its name, and prints a line for each. A file that cannot
+ * be written there, because something is in its way, is reported and left out; at the end that throws
+ * ToldFailure. After any other failure no further download is started.
  */
 export async function fetchAll(
   entries: AsyncIterable<RemoteFile>,
@@ -83,7 +83,7 @@ async function fetchOne(
   else await out.step(`${printable(path)}  ${formatBytes(saved.size)}`)
 }
 
-/** What stands in the way of one file and of no other. */
+/** Errors that concern the place of one file, so that others may still succeed. */
 const inTheWay: ReadonlySet<unknown> = new Set(['EEXIST', 'ENOTDIR', 'EISDIR', 'ENAMETOOLONG'])
 
 const isPlace = (err: unknown): boolean =>

@@ -1,4 +1,4 @@
-/** Why a file is kept the way it is, in sentences: where it lies, what is asked for, what is missing. */
+/** The state of a file in sentences: where its copies are, how many it should have, what is missing. */
 import type { ClassInfo, DeviceInfo, HostInfo } from '../../common/protocol/configuration.ts'
 import type { FileInfo } from '../../common/protocol/files.ts'
 import type { FileTraces } from '../../common/protocol/upkeep.ts'
@@ -10,28 +10,28 @@ export interface Facts {
   readonly file: FileInfo
   readonly traces: FileTraces
   readonly copies: readonly Pick<FoundCopy, 'devid' | 'state' | 'error'>[]
-  /** Undefined when its class is no longer there. */
+  /** The file's class; undefined when it no longer exists. */
   readonly rule: Pick<ClassInfo, 'mindevcount' | 'replpolicy'> | undefined
   readonly devices: readonly DeviceInfo[]
   readonly hosts: readonly HostInfo[]
   /** Bytes that stay free on every device. */
   readonly reserve: number
-  /** What replication failed with last, of any file. */
+  /** The last error of replication, of whatever file. */
   readonly lastError: string | undefined
 }
 
 export interface Explanation {
-  /** As many good copies as asked for, and nothing waits. */
+  /** The file has as many good copies as it should, and no job waits. */
   readonly well: boolean
   readonly text: string
   /** Copies that the class asks for; undefined when its policy does not say. */
   readonly wanted: number | undefined
   readonly good: number
-  /** Why each other device takes no copy, where one is missing. */
+  /** When a copy is missing: why each device without one cannot take it. Empty if one could. */
   readonly blocked: readonly { readonly devid: number; readonly why: string }[]
 }
 
-/** Explains a file. */
+/** Explains the state of a file. */
 export function explain(found: Facts): Explanation {
   const facts = { ...found, copies: found.copies.map(copy => asReadersDo(copy, found)) }
   const { file, rule, copies, traces } = facts
@@ -54,7 +54,7 @@ export function explain(found: Facts): Explanation {
     )
   }
   if (missing > 0) sentences.push(`${plural(missing, 'copy is', 'copies are')} missing.`)
-  if (oneHost) sentences.push('All copies are on one host, and hosts should differ.')
+  if (oneHost) sentences.push('All copies are on one host, but should be on different ones.')
   const jobs = describeJobs(traces)
   sentences.push(...jobs)
   if (missing > 0) sentences.push(...describeObstacles(blocked, facts))
@@ -72,7 +72,7 @@ export function explain(found: Facts): Explanation {
   }
 }
 
-/** Copies that a policy asks for. */
+/** Copies that a policy asks for; undefined for a policy that is not one of MogileFS's. */
 function wantedBy({ mindevcount, replpolicy }: NonNullable<Facts['rule']>): number | undefined {
   const match = /^(\w+)\s*\(\s*(\d*)\s*\)$/.exec(replpolicy.trim())
   if (!match || !/^Multiple(Hosts|Devices|Networks)$/.test(match[1] ?? '')) return undefined
@@ -88,7 +88,10 @@ function hostsOf(copies: Facts['copies'], { devices }: Facts): Set<string> {
   )
 }
 
-/** A copy on what is marked down is read by nobody, though it is there for whoever looks. */
+/**
+ * The copy as readers see it: nobody reads from a host or device that is marked down, even if the bytes
+ * can still be fetched from there.
+ */
 function asReadersDo(
   copy: Facts['copies'][number],
   { devices, hosts }: Facts,
@@ -105,7 +108,7 @@ function asReadersDo(
   return { ...copy, state: 'unreadable', error: down }
 }
 
-/** A copy that trackers reckon with: where it should be, on a device that is not given up. */
+/** True for a copy that trackers count: not known to be bad, on a device that is not given up. */
 function counts({ devid, state }: Facts['copies'][number], { devices }: Facts): boolean {
   const device = devices.find(one => one.devid === devid)
   if (!device || device.status === 'dead' || device.lost) return false
@@ -137,7 +140,7 @@ function describeJobs({ replication, deletion, check, moves }: FileTraces): stri
   ]
 }
 
-/** Why devices without a copy take none; empty when one of them could. */
+/** Why each device without a copy cannot take one; empty when one of them could. */
 function obstacles(counted: Facts['copies'], facts: Facts): Explanation['blocked'] {
   const { copies, devices, hosts, file, reserve, rule } = facts
   const holding = new Set(copies.map(({ devid }) => devid))
@@ -173,7 +176,7 @@ function describeObstacles(
   const others = devices.filter(
     ({ devid, status }) => status !== 'dead' && copies.every(copy => copy.devid !== devid),
   )
-  if (others.length === 0) return ['There is no other device: omg node add brings one.']
+  if (others.length === 0) return ['There is no other device: omg node add registers one.']
   const list = blocked.map(({ devid, why }) => `dev${devid}: ${why}`).join('; ')
   if (blocked.length > 0) return [`No other device can take one (${list}).`]
   return lastError === undefined

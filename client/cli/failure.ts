@@ -5,11 +5,11 @@ import { isCoded, type ErrorCode } from '../../common/errors.ts'
 
 /** The exit statuses and what they mean. */
 export const exitStatuses: readonly (readonly [status: string, meaning: string])[] = [
-  ['0', 'done; also when whoever reads the output has had enough'],
+  ['0', 'success; also when the reader of the output stops early, as head does'],
   ['1', 'failed, or something is wrong; one line on standard error says what'],
-  ['2', 'the command line cannot be used; nothing was sent'],
-  ['3', 'what was named does not exist: key, domain, class, host, device, token …'],
-  ['130', 'interrupted, nothing is half done (129: hang-up, 143: terminated)'],
+  ['2', 'the command line is wrong; nothing was sent'],
+  ['3', 'a name does not exist: a key, domain, class, host, device, token …'],
+  ['130', 'interrupted; nothing is half done (129: hang-up, 143: terminated)'],
 ]
 
 /** What every `--help` ends with. */
@@ -22,12 +22,12 @@ export class UsageError extends Error {
   override readonly name = 'UsageError'
 }
 
-/** A failure of this machine's side that has no code. */
+/** A failure that is not the tracker's, and so has no code. */
 export class CommandFailure extends Error {
   override readonly name = 'CommandFailure'
 }
 
-/** The program was told to end. */
+/** A signal told the program to end. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted'
   readonly status: number
@@ -38,12 +38,12 @@ export class Interrupted extends Error {
   }
 }
 
-/** The reader of standard output has gone, as `head` does: nothing more needs to be done. */
+/** The reader of standard output has gone, as `head` does, so there is nothing more to do. */
 export class OutputClosed extends Error {
   override readonly name = 'OutputClosed'
 }
 
-/** All was done that could be, and what could not has been told already. */
+/** The command is done as far as it could be. What failed has been printed already. */
 export class ToldFailure extends Error {
   override readonly name = 'ToldFailure'
   readonly status: number
@@ -59,6 +59,7 @@ const signalStatus = { SIGHUP: 129, SIGINT: 130, SIGTERM: 143 } as const
 /** The signals that interrupt a command. */
 export const endSignals = Object.keys(signalStatus) as (keyof typeof signalStatus)[]
 
+/** The codes that say that something which was named does not exist: exit status 3. */
 const absent: ReadonlySet<ErrorCode> = new Set([
   'unknown_key',
   'unreg_domain',
@@ -72,10 +73,10 @@ const absent: ReadonlySet<ErrorCode> = new Set([
   'scrub_not_found',
 ])
 
-/** What to try next, for the codes where that is plain. */
+/** What to try next. Codes are missing where the message says it already, or nothing fits all cases. */
 const hints: Partial<Record<ErrorCode, string>> = {
   unknown_key: 'omg ls lists the keys',
-  unreg_domain: 'omg domain list shows the domains, omg domain add makes one',
+  unreg_domain: 'omg domain list shows the domains, omg domain add creates one',
   domain_not_found: 'omg domain list shows the domains',
   unreg_class: 'omg class list shows the classes',
   class_not_found: 'omg class list shows the classes',
@@ -83,40 +84,45 @@ const hints: Partial<Record<ErrorCode, string>> = {
   host_not_found: 'omg host list shows the hosts',
   no_device: 'omg device list shows the devices',
   token_not_found: 'omg token list shows the tokens',
-  scrub_not_found: 'omg scrub list shows them',
-  not_draining: 'omg drain list shows which are',
+  scrub_not_found: 'omg scrub list shows the scrubs',
+  not_draining: 'omg drain list shows what is being emptied',
   domain_exists: 'omg domain modify changes it',
   class_exists: 'omg class modify changes it',
   host_exists: 'omg host modify changes it',
-  existing_devid: 'omg device next prints a free number',
+  existing_devid: 'omg device next prints an unused number',
   token_exists: 'omg token list shows the tokens',
-  dup: 'omg host list shows which',
-  invalid_state: 'omg device list shows the states',
-  state_too_high: 'omg device mark DEVID down',
+  dup: 'omg host list shows the addresses of the hosts',
+  invalid_state: 'omg device list shows the states of the devices',
+  state_too_high: 'omg device mark DEVID down, and then alive',
   nodel_default_class: 'omg class modify changes it',
   invalid_replpolicy: 'for example MultipleHosts(3), MultipleNetworks() or MultipleDevices(2)',
-  key_exists: 'omg rm it first',
+  key_exists: 'omg rm deletes it first',
   domain_has_files: 'omg rm --recursive DOMAIN: deletes them',
-  domain_has_classes: 'omg class delete them first',
-  class_has_files: 'omg ls -l -r shows which files have it, omg set --class changes it',
-  host_not_empty: 'a host stays while any device is its; omg host mark NAME dead retires it',
-  fsck_running: 'omg fsck stop ends it',
-  rebal_running: 'omg rebalance stop ends it',
+  domain_has_classes: 'omg class delete removes them first',
+  class_has_files: 'omg ls -l -r shows the class of each file, omg set --class changes it',
+  host_not_empty: 'devices are never removed; omg host mark NAME dead retires the host',
+  fsck_running: 'omg fsck stop stops it',
+  rebal_running: 'omg rebalance stop stops it',
+  no_set_rebal: 'omg rebalance stop stops it',
   no_rebal_policy: 'omg rebalance policy from_devices=… sets one',
   bad_rebal_pol: 'for example omg rebalance policy from_devices=1 limit_by=size limit=10g',
-  rebal_not_started: 'omg rebalance start begins it',
+  rebal_not_started: 'omg rebalance start starts it',
   not_writable: 'docs/operating.md lists the settings',
-  database_unavailable: 'omg doctor looks at trackers and database',
+  database_unavailable: 'omg doctor checks the trackers and the database',
   no_devices: 'omg status shows which devices take files',
   no_replica: 'omg status shows what is down',
   insufficient_storage: 'omg status shows how full the devices are',
   storage_unreachable: 'omg status shows what is down',
-  unauthorized: 'OMG_TOKEN or --token-file gives the token',
-  forbidden: 'OMG_TOKEN or --token-file gives another token',
-  tracker_unreachable: 'OMG_TRACKERS or --trackers says where trackers are, omg up starts one',
+  checksum_mismatch: 'omg debug shows which copies are bad',
+  too_many_requests: 'omg token list shows the rate of the token',
+  unauthorized: 'give a token with OMG_TOKEN or --token-file',
+  forbidden: 'give another token with OMG_TOKEN or --token-file',
+  bad_token: 'omg doctor compares the clocks and the names of the nodes',
+  token_expired: 'omg doctor compares the clocks',
+  tracker_unreachable: 'name the trackers with OMG_TRACKERS or --trackers; omg up starts one here',
 }
 
-/** How `err` ends the program: its exit status, and what to say unless that has been said. */
+/** How `err` ends the program: the exit status, and the message unless it has been printed already. */
 export function outcomeOf(err: unknown): { readonly status: number; readonly text?: string } {
   if (err instanceof OutputClosed) return { status: 0 }
   if (err instanceof ToldFailure) return { status: err.status }
@@ -137,5 +143,5 @@ export function outcomeOf(err: unknown): { readonly status: number; readonly tex
   return { status: 1, text: message }
 }
 
-/** True when `err` says that what was named does not exist. */
+/** True when `err` says that something which was named does not exist. */
 export const isAbsent = (err: unknown): boolean => isCoded(err) && absent.has(err.code)

@@ -1,14 +1,14 @@
-/** What `omg doctor` finds. */
+/** The findings of `omg doctor`. */
 
-/** `warning`: it works, and should be looked at. `problem`: something does not work, or is unsafe. */
+/** `warning`: it works, but needs attention. `problem`: something does not work, or is unsafe. */
 export type Level = 'ok' | 'warning' | 'problem'
 
 export interface Finding {
-  /** What was looked at: `clock`, `node1`, `class photos web`. */
+  /** What was checked: `clock`, `node1`, `class photos web`. */
   readonly check: string
   readonly level: Level
   readonly text: string
-  /** What to do; there unless all is well. */
+  /** What to do about it; absent when the level is `ok`. */
   readonly advice?: string
 }
 
@@ -28,10 +28,10 @@ export const problem = (check: string, text: string, advice: string): Finding =>
   advice,
 })
 
-/** Seconds apart at which clocks are told, and at which signed URLs stop to work soon. */
+/** Seconds of difference above which there is a warning; above 60, signed URLs stop working. */
 const clockLimits = { warning: 5, problem: 60 }
 
-/** Judges how far a clock is ahead of another, in seconds. Both were read to the second. */
+/** Judges a clock that is `seconds` ahead of another one. The times had a resolution of one second. */
 export function judgeClock(check: string, seconds: number, against: string): Finding {
   const apart = Math.abs(seconds)
   if (apart <= clockLimits.warning) return ok(check, `clock agrees with ${against}`)

@@ -3,25 +3,26 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Command } from 'commander'
 import type { FsckLog, FsckStatus } from '../../common/protocol/upkeep.ts'
 import { wholeNumber, type Cli } from './command.ts'
-import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
+import { destroys, mayDestroy, rehearsed, type DestructiveOptions } from './confirm.ts'
+import { pageSize } from './pages.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { formatSeconds, plural } from './text.ts'
 
 /** What MogileFS's event codes mean. */
-export const fsckEvents: Readonly<Record<string, string>> = {
+const fsckEvents: Readonly<Record<string, string>> = {
   NOPA: 'no copy was known',
   POVI: 'number or place of the copies is not what the class asks for',
   MISS: 'a copy was missing',
-  BLEN: 'a copy had another length',
+  BLEN: 'a copy had the wrong length',
   SRCH: 'every device was searched',
-  FOND: 'a copy was found there',
-  GONE: 'no copy was found',
+  FOND: 'the search found a copy',
+  GONE: 'no copy was found anywhere',
   REPL: 'a replication was queued',
-  BCNT: 'the count of copies was corrected',
-  NSUM: 'a checksum was missing, and is stored',
-  BSUM: 'a copy had another checksum',
+  BCNT: 'the number of copies was corrected',
+  NSUM: 'no checksum was stored, so one was computed and stored',
+  BSUM: 'a copy had the wrong checksum',
   MSUM: 'copies had different checksums, and none is stored',
-  BALG: 'the checksum is of another algorithm',
+  BALG: 'the stored checksum uses another algorithm',
 }
 
 interface LogOptions extends ConnectionOptions {
@@ -32,10 +33,15 @@ interface LogOptions extends ConnectionOptions {
 interface ResetOptions extends DestructiveOptions {
   readonly policyOnly?: boolean
   readonly after?: number
+  /** The same, as `mogadm` spells it. */
+  readonly startpos?: number
 }
 
 /** Milliseconds between two looks at the log. */
 const pollMs = 2_000
+
+/** Entries that `taillog` prints before it waits for new ones. */
+const tailEntries = 20
 
 const maxFid = Number.MAX_SAFE_INTEGER
 
@@ -43,95 +49,114 @@ const maxFid = Number.MAX_SAFE_INTEGER
 export function addFsck(program: Command, cli: Cli): void {
   const group = program
     .command('fsck')
-    .description('check all files against what is on the devices')
+    .description('check all files against what is on the devices, and repair them')
+  addStatus(group, cli)
+  addStart(group, cli)
+  addStop(group, cli)
+  addReset(group, cli)
+  addLog(group, cli)
+  addTaillog(group, cli)
+  addClearlog(group, cli)
+}
 
-  const status = cli.online(
-    group,
-    'status',
-    'show how far it is and what it found',
-    'the FsckStatus',
-  )
-  status.action((options: ConnectionOptions) =>
-    cli.run(status, options, async ({ api, signal, out, json }) => {
-      const found = await api.fsckStatus({ signal })
-      if (json) await out.json(found)
-      else await out.write(describeFsck(found))
-    }),
-  )
+function addStatus(group: Command, cli: Cli): void {
+  const command = cli.online(group, 'status', 'show progress and findings', 'the FsckStatus')
+  command.action((options: ConnectionOptions) => cli.run(command, options, show))
+}
 
-  const start = cli.online(
+function addStart(group: Command, cli: Cli): void {
+  const command = cli.online(
     group,
     'start',
-    'go on where it was stopped; after a whole run, with the files that are new',
+    'start, or continue where it was stopped; after a complete run, check the files that are new',
     'the FsckStatus',
   )
-  start.action((options: ConnectionOptions) =>
-    cli.run(start, options, async session => {
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async session => {
       await session.api.startFsck({ signal: session.signal })
-      await showNow(session)
-    }),
-  )
-
-  const stop = cli.online(group, 'stop', 'check no more files for now', 'the FsckStatus')
-  stop.action((options: ConnectionOptions) =>
-    cli.run(stop, options, async session => {
-      await session.api.stopFsck({ signal: session.signal })
-      await showNow(session)
-    }),
-  )
-
-  const reset = destroys(
-    cli.online(group, 'reset', 'begin anew, with the counts at 0', 'the FsckStatus'),
-  )
-    .option('--policy-only', 'judge number and place of copies, look at none')
-    .option('--after <FID>', 'leave out files up to this number', wholeNumber(0, maxFid))
-    .option('--startpos <FID>', 'the same', wholeNumber(0, maxFid))
-  reset.action((options: ResetOptions & { readonly startpos?: number }) =>
-    cli.run(reset, options, async session => {
-      if (options.dryRun) {
-        await mayDestroy('forget how far fsck got', options, session)
-        return
-      }
-      const { api, signal } = session
-      const after = options.after ?? options.startpos ?? 0
-      await api.resetFsck({ policyOnly: options.policyOnly ?? false, after }, { signal })
-      await showNow(session)
-    }),
-  )
-
-  const log = cli
-    .online(group, 'log', 'print what it found, oldest first', 'one entry of FsckLog a line')
-    .alias('printlog')
-    .option('--after <ID>', 'only entries behind this one', wholeNumber(0, maxFid))
-    .option('-f, --follow', 'go on with those to come, until Ctrl-C')
-  log.action((options: LogOptions) => cli.run(log, options, session => print(options, session)))
-
-  const tail = cli.online(
-    group,
-    'taillog',
-    'print the last 20 and those to come, until Ctrl-C',
-    'as log',
-  )
-  tail.action((options: ConnectionOptions) =>
-    cli.run(tail, options, async session => {
-      const { lastLogId } = await session.api.fsckStatus({ signal: session.signal })
-      await print({ ...options, after: Math.max(0, lastLogId - 20), follow: true }, session)
-    }),
-  )
-
-  const clear = destroys(
-    cli.online(group, 'clearlog', 'empty the log; the counts stay', 'the FsckStatus'),
-  )
-  clear.action((options: DestructiveOptions) =>
-    cli.run(clear, options, async session => {
-      if (!(await mayDestroy('empty the log of fsck', options, session))) return
-      await session.api.clearFsckLog({ signal: session.signal })
-      await showNow(session)
+      await show(session)
     }),
   )
 }
 
-async function showNow({ api, signal, out, json }: Session): Promise<void> {
+function addStop(group: Command, cli: Cli): void {
+  const command = cli.online(
+    group,
+    'stop',
+    'stop checking; start continues from there',
+    'the FsckStatus',
+  )
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async session => {
+      await session.api.stopFsck({ signal: session.signal })
+      await show(session)
+    }),
+  )
+}
+
+function addReset(group: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(
+      group,
+      'reset',
+      'make the next start begin from the first file, with all counts at 0',
+      'the FsckStatus',
+    ),
+  )
+    .option('--policy-only', 'check only how many copies are recorded and where, not the copies')
+    .option('--after <FID>', 'skip files up to this fid', wholeNumber(0, maxFid))
+    .option('--startpos <FID>', 'the same as --after', wholeNumber(0, maxFid))
+  command.action((options: ResetOptions) =>
+    cli.run(command, options, async session => {
+      if (await rehearsed('forget how far fsck got', options, session)) return
+      const { api, signal } = session
+      const after = options.after ?? options.startpos ?? 0
+      await api.resetFsck({ policyOnly: options.policyOnly ?? false, after }, { signal })
+      await show(session)
+    }),
+  )
+}
+
+function addLog(group: Command, cli: Cli): void {
+  const command = cli
+    .online(group, 'log', 'print the findings, oldest first', 'one entry of FsckLog per line')
+    .alias('printlog')
+    .option('--after <ID>', 'only entries after this one', wholeNumber(0, maxFid))
+    .option('-f, --follow', 'also print new entries, until Ctrl-C')
+  command.action((options: LogOptions) =>
+    cli.run(command, options, session => print(options, session)),
+  )
+}
+
+function addTaillog(group: Command, cli: Cli): void {
+  const command = cli.online(
+    group,
+    'taillog',
+    `print the last ${tailEntries} findings, then new ones until Ctrl-C`,
+    'one entry of FsckLog per line',
+  )
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async session => {
+      const { lastLogId } = await session.api.fsckStatus({ signal: session.signal })
+      await print({ after: Math.max(0, lastLogId - tailEntries), follow: true }, session)
+    }),
+  )
+}
+
+function addClearlog(group: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(group, 'clearlog', 'empty the log; the counts stay', 'the FsckStatus'),
+  )
+  command.action((options: DestructiveOptions) =>
+    cli.run(command, options, async session => {
+      if (!(await mayDestroy('empty the log of fsck', options, session))) return
+      await session.api.clearFsckLog({ signal: session.signal })
+      await show(session)
+    }),
+  )
+}
+
+async function show({ api, signal, out, json }: Session): Promise<void> {
   const status = await api.fsckStatus({ signal })
   if (json) await out.json(status)
   else await out.write(describeFsck(status))
@@ -141,17 +166,12 @@ async function print(
   { after = 0, follow = false }: LogOptions,
   { api, signal, out, json }: Session,
 ): Promise<void> {
-  const limit = 1000
   let last = after
   for (;;) {
-    const entries = await api.fsckLog({ after: last, limit }, { signal })
-    if (entries.length > 0) {
-      await out.write(
-        entries.map(entry => `${json ? JSON.stringify(entry) : line(entry)}\n`).join(''),
-      )
-    }
+    const entries = await api.fsckLog({ after: last, limit: pageSize }, { signal })
+    await out.lines(entries.map(entry => (json ? JSON.stringify(entry) : line(entry))))
     last = entries.at(-1)?.id ?? last
-    if (entries.length === limit) continue
+    if (entries.length === pageSize) continue
     if (!follow) return
     await sleep(pollMs, undefined, { signal })
   }
@@ -168,7 +188,6 @@ function line({ at, event, fid, devid }: FsckLog[number]): string {
   return `${columns.join(' ')}  ${fsckEvents[event] ?? ''}`.trimEnd()
 }
 
-/** Some lines on how far fsck is and what it found. */
 function describeFsck(status: FsckStatus): string {
   const { running, host, policyOnly, checkedTo, endFid, queued, events } = status
   const share = endFid === 0 ? 100 : Math.min(100, (100 * checkedTo) / endFid)
@@ -187,7 +206,7 @@ function describeFsck(status: FsckStatus): string {
     .join('')
 }
 
-/** How long it has run and how long it will, by what was queued since its start. */
+/** How long it has run, and how long it will take at the pace at which it has queued files so far. */
 function timeOf({
   startedAt,
   stoppedAt,
@@ -201,6 +220,7 @@ function timeOf({
   const until = running ? now : (stoppedAt ?? now)
   const seconds = Math.max(0, (Date.parse(until) - Date.parse(startedAt)) / 1000)
   const rate = seconds > 0 ? queued / seconds : 0
+  // Not every fid has a file, so it can only be sooner.
   const left =
     running && rate > 0 ? `; at most ${formatSeconds((endFid - checkedTo) / rate)} to go` : ''
   return `${formatSeconds(seconds)} (${rate.toFixed(1)} files/s${left})`

@@ -1,9 +1,9 @@
-/** `omg get` and `omg cat`: files of the cluster onto this machine. */
+/** `omg get` and `omg cat`: downloads of files. */
 import { stat } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import type { Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
-import { isFolder, lastPart, parseAddress, parseFile } from './address.ts'
+import { lastPart, parseFile, parseFolder } from './address.ts'
 import type { Cli } from './command.ts'
 import { fetchAll } from './download-files.ts'
 import { CommandFailure, UsageError } from './failure.ts'
@@ -29,17 +29,20 @@ export function addGet(program: Command, cli: Cli): void {
     cli.online(
       program,
       'get',
-      'fetch files, into the folder one is in unless told otherwise',
-      'one FileInfo a line',
+      'download files, by default into the current folder',
+      'one FileInfo per line',
     ),
   )
     .argument('<DOMAIN:KEY>')
     .argument('[FILE|-]', 'where to write it: a file, a folder, or - for standard output')
-    .option('-f, --force', 'replace files that exist')
-    .option('-r, --recursive', 'everything below a folder, which ends with /; DOMAIN: is all of it')
+    .option('-f, --force', 'replace existing files')
+    .option(
+      '-r, --recursive',
+      'download everything below a folder, a KEY that ends with /; DOMAIN: is all of the domain',
+    )
     .option(
       '--resume',
-      'keep what has come when it breaks, and go on there; -r: fetch what is not here',
+      'keep the part that has arrived when a download breaks, and continue there next time; with -r, skip files that are here already',
     )
   get.action((source: string, target: string | undefined, options: GetOptions) =>
     cli.run(get, options, session =>
@@ -54,7 +57,7 @@ export function addGet(program: Command, cli: Cli): void {
     .argument('<DOMAIN:KEY...>')
   cat.action((sources: string[], options: ConnectionOptions) =>
     cli.run(cat, options, async session => {
-      if (session.json) throw new UsageError('--json: what cat prints is the file itself')
+      if (session.json) throw new UsageError('--json does not fit: cat prints the file itself')
       const files = sources.map(parseFile)
       for (const file of files) await print(file, session)
     }),
@@ -72,7 +75,7 @@ async function getOne(
   const { client, host, signal, out, json } = session
   const { domain, key } = parseFile(source)
   if (target === '-') {
-    if (json) throw new UsageError('--json and - both mean standard output')
+    if (json) throw new UsageError('--json and - both write to standard output: use one of them')
     return print({ domain, key }, session)
   }
   const path = await targetOf(key, target)
@@ -101,13 +104,10 @@ async function getTree(
   { target, options, session }: { target: string; options: GetOptions; session: Session },
 ): Promise<void> {
   const { client, signal } = session
-  const { domain, key: prefix } = parseAddress(source)
-  if (!isFolder(prefix)) {
-    throw new UsageError(`a folder ends with /: ${JSON.stringify(`${source}/`)}`)
-  }
+  const { domain, key: prefix } = parseFolder(source)
   if (target === '-') throw new UsageError('a folder cannot be written to standard output')
   if ((await stat(target).catch(() => undefined))?.isDirectory() === false) {
-    throw new CommandFailure(`${target}: is no folder`)
+    throw new CommandFailure(`${target}: is not a folder`)
   }
   const files = client(domain)
   const list = () => listBelow(files, { prefix, signal })
@@ -129,7 +129,10 @@ async function getTree(
   }
 }
 
-/** Where to write a file; a folder that is missing is told before anything is fetched. */
+/**
+ * The path to write a file to. Throws when the folder for it is missing, so that this is known before
+ * anything is downloaded.
+ */
 async function targetOf(key: string, target: string | undefined): Promise<string> {
   const isDirectory =
     target === undefined || (await stat(target).catch(() => undefined))?.isDirectory()

@@ -1,16 +1,15 @@
-/** `omg host`: the machines with storage. */
+/** `omg host`: the hosts, which are machines that run a storage node. */
 import type { Command } from 'commander'
 import { formatAddress } from '../../common/address.ts'
 import type { ChangeHost, HostInfo, HostStatus } from '../../common/protocol/configuration.ts'
-import { choice, oneOf, wholeNumber, type Cli } from './command.ts'
-import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
-import { UsageError } from './failure.ts'
+import { changed, choice, oneOf, wholeNumber, type Cli } from './command.ts'
+import { destroys, mayDestroy, rehearsed, type DestructiveOptions } from './confirm.ts'
 import type { Output } from './output.ts'
 import { resolveAddress } from './resolve.ts'
 import type { ConnectionOptions, Session } from './session.ts'
 import { printable } from './text.ts'
 
-/** What a host can be, as configured. */
+/** The statuses that an administrator can give a host. */
 export const hostStatuses: readonly HostStatus[] = ['alive', 'readonly', 'down', 'dead']
 
 interface FieldOptions extends DestructiveOptions {
@@ -25,65 +24,87 @@ interface FieldOptions extends DestructiveOptions {
 
 /** Adds the commands. */
 export function addHost(program: Command, cli: Cli): void {
-  const group = program.command('host').alias('hosts').description('the machines with storage')
+  const group = program
+    .command('host')
+    .alias('hosts')
+    .description('manage hosts: machines that run a storage node')
+  addList(group, cli)
+  addAdd(group, cli)
+  addModify(group, cli)
+  addMark(group, cli)
+  addDelete(group, cli)
+}
 
-  const list = cli.online(group, 'list', 'show them', 'an array of HostInfo').alias('ls')
-  list.action((options: ConnectionOptions) =>
-    cli.run(list, options, async ({ api, signal, out, json }) => {
+function addList(group: Command, cli: Cli): void {
+  const command = cli.online(group, 'list', 'list the hosts', 'an array of HostInfo').alias('ls')
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const hosts = await api.listHosts({ signal })
       if (json) await out.json(hosts)
       else await writeHosts(hosts, out)
     }),
   )
+}
 
-  const add = withFields(
+function addAdd(group: Command, cli: Cli): void {
+  const command = withFields(
     cli.online(
       group,
       'add',
-      'register one; omg node add also asks it for its devices',
+      'register a host; omg node add also registers its devices',
       'the HostInfo',
     ),
   ).argument('<NAME>')
-  add.action((name: string, options: FieldOptions) =>
-    cli.run(add, options, async session => {
+  command.action((name: string, options: FieldOptions) =>
+    cli.run(command, options, async session => {
       const { api, signal } = session
       const ip = options.ip ?? (await resolveAddress(name))
       const fields = { ...fieldsOf(options), name, ip, port: options.port ?? 7500 }
       await show(await api.createHost(fields, { signal }), session)
     }),
   )
+}
 
-  const modify = destroys(
+function addModify(group: Command, cli: Cli): void {
+  const command = destroys(
     withFields(
-      cli.online(group, 'modify', 'change what is named; empty text clears', 'the HostInfo'),
+      cli.online(
+        group,
+        'modify',
+        'change a host; an empty value clears, what is not given stays',
+        'the HostInfo',
+      ),
     ),
   ).argument('<NAME>')
-  modify.action((name: string, options: FieldOptions) =>
-    cli.run(modify, options, async session => {
-      const change = fieldsOf(options)
-      if (Object.keys(change).length === 0) throw new UsageError('name what to change')
-      await changeHost({ name, change, options }, session)
-    }),
+  command.action((name: string, options: FieldOptions) =>
+    cli.run(command, options, session =>
+      changeHost({ name, change: changed(fieldsOf(options)), options }, session),
+    ),
   )
+}
 
-  const mark = destroys(cli.online(group, 'mark', 'change the status', 'the HostInfo'))
+function addMark(group: Command, cli: Cli): void {
+  const command = destroys(cli.online(group, 'mark', 'set the status of a host', 'the HostInfo'))
     .argument('<NAME>')
     .argument('<STATUS>', hostStatuses.join(', '), oneOf(hostStatuses))
-  mark.action((name: string, status: HostStatus, options: FieldOptions) =>
-    cli.run(mark, options, session => changeHost({ name, change: { status }, options }, session)),
+  command.action((name: string, status: HostStatus, options: DestructiveOptions) =>
+    cli.run(command, options, session =>
+      changeHost({ name, change: { status }, options }, session),
+    ),
   )
+}
 
-  const remove = destroys(cli.online(group, 'delete', 'remove one that has no devices', '{ name }'))
+function addDelete(group: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(group, 'delete', 'delete a host that has no devices', '{ name }'),
+  )
     .alias('rm')
     .argument('<NAME>')
-  remove.action((name: string, options: DestructiveOptions) =>
-    cli.run(remove, options, async session => {
+  command.action((name: string, options: DestructiveOptions) =>
+    cli.run(command, options, async session => {
       const { api, signal, out, json } = session
-      if (options.dryRun) {
-        const change = { action: 'host.delete', host: name } as const
-        await mayDestroy(`delete host ${printable(name)}`, options, session, change)
-        return
-      }
+      const change = { action: 'host.delete', host: name } as const
+      if (await rehearsed(`delete host ${printable(name)}`, options, session, change)) return
       await api.deleteHost(name, { signal })
       if (json) await out.json({ name })
       else await out.write(`${printable(name)}  deleted\n`)
@@ -93,13 +114,13 @@ export function addHost(program: Command, cli: Cli): void {
 
 function withFields(command: Command): Command {
   return command
-    .option('--ip <ADDRESS>', 'where its storage node listens; else what NAME resolves to')
-    .option('--port <PORT>', 'port of its storage node; 7500', wholeNumber(1, 65535))
-    .option('--getport <PORT>', 'port for reading, where that is another', optionalPort)
-    .option('--altip <ADDRESS>', 'address for clients in --altmask')
-    .option('--altmask <NETWORK>', 'whose clients get --altip: 10.0.0.0/8')
-    .option('--zone <NAME>', 'what fails together: a rack, a room')
-    .addOption(choice('--status <STATUS>', 'a new one is down unless told', hostStatuses))
+    .option('--ip <ADDRESS>', 'address of its storage node; else what NAME resolves to')
+    .option('--port <PORT>', 'port of its storage node; else 7500', wholeNumber(1, 65535))
+    .option('--getport <PORT>', 'port for reading, where that is another one', optionalPort)
+    .option('--altip <ADDRESS>', 'address for clients in the network --altmask')
+    .option('--altmask <NETWORK>', 'network whose clients get --altip, such as 10.0.0.0/8')
+    .option('--zone <NAME>', 'what fails together with it: a rack, a room')
+    .addOption(choice('--status <STATUS>', 'status; a new host is down by default', hostStatuses))
 }
 
 const optionalPort = (text: string): number | null =>
@@ -117,18 +138,18 @@ function fieldsOf({ ip, port, getport, altip, altmask, zone, status }: FieldOpti
   }
 }
 
+/** Changes a host. Asks before one is marked dead. */
 async function changeHost(
   { name, change, options }: { name: string; change: ChangeHost; options: DestructiveOptions },
   session: Session,
 ): Promise<void> {
-  if (options.dryRun || change.status === 'dead') {
-    const what =
-      change.status === 'dead'
-        ? `stop reading and writing what is on ${printable(name)}`
-        : `change host ${printable(name)}`
-    const rehearsal = { action: 'host.change', host: name, change } as const
-    if (!(await mayDestroy(what, options, session, rehearsal))) return
-  }
+  const isFatal = change.status === 'dead'
+  const what = isFatal
+    ? `stop reading and writing what is on ${printable(name)}`
+    : `change host ${printable(name)}`
+  const rehearsal = { action: 'host.change', host: name, change } as const
+  if (await rehearsed(what, options, session, rehearsal)) return
+  if (isFatal) await mayDestroy(what, options, session, rehearsal)
   await show(await session.api.changeHost(name, change, { signal: session.signal }), session)
 }
 

@@ -1,4 +1,4 @@
-/** The shapes of what commands print with `--json`, by the names that their help gives them. */
+/** The shapes that commands print with `--json`, under the names that their help uses. */
 import {
   ClassInfo,
   CreatedToken,
@@ -31,7 +31,7 @@ import {
 } from '../../common/protocol/upkeep.ts'
 import { schemaText } from './schema-text.ts'
 
-/** The schemas, in the order in which they are told. */
+/** The schemas, in the order of the reference. */
 export const jsonShapes = {
   FileInfo,
   Committed,
@@ -63,6 +63,6 @@ export const jsonShapes = {
   Consequences,
 }
 
-/** Each of them as text. */
+/** Each shape as text, by its name. */
 export const schemas = (): ReadonlyMap<string, string> =>
   new Map(Object.entries(jsonShapes).map(([name, schema]) => [name, schemaText(schema)]))

@@ -1,4 +1,4 @@
-/** `omg locate`: where a file can be read. */
+/** `omg locate`: the URLs under which a file can be read. */
 import type { Command } from 'commander'
 import { parseFile } from './address.ts'
 import type { Cli } from './command.ts'
@@ -11,7 +11,7 @@ export function addLocate(program: Command, cli: Cli): void {
     .online(
       program,
       'locate',
-      'print the URLs of the copies, best first; whoever has one can read the file for a while',
+      'print the URLs of the copies, best first; anybody who has one can read the file for a while',
       'the Located',
     )
     .argument('<DOMAIN:KEY>')
@@ -22,7 +22,7 @@ export function addLocate(program: Command, cli: Cli): void {
       const located = await api.locate(ref, { signal })
       if (json) return out.json(located)
       if (located.urls.length === 0) {
-        throw new CommandFailure('no copy can be read now (omg why tells the reason)')
+        throw new CommandFailure('no copy can be read now (omg why explains the reason)')
       }
       await out.write(located.urls.map(url => `${url}\n`).join(''))
     }),

@@ -1,13 +1,17 @@
-/** `omg login` and `omg profile`: trackers and tokens that need not be given again. */
+/** `omg login` and `omg profile`: trackers and tokens that are saved for later commands. */
 import { readFile } from 'node:fs/promises'
 import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { addConnectionOptions, withJson, type Cli } from './command.ts'
 import { parseToken, type ConnectionOptions } from './connection.ts'
-import { CommandFailure, UsageError } from './failure.ts'
-import { isProfileName, readProfiles, writeProfiles } from './profile.ts'
+import { UsageError } from './failure.ts'
+import { getProfile, isProfileName, readProfiles, writeProfiles } from './profile.ts'
 import { readSecret } from './prompt.ts'
 import type { Session } from './session.ts'
+
+interface ProfileOptions {
+  readonly json?: boolean
+}
 
 /** Adds the commands. */
 export function addLogin(program: Command, cli: Cli): void {
@@ -15,29 +19,31 @@ export function addLogin(program: Command, cli: Cli): void {
     addConnectionOptions(
       program
         .command('login')
-        .description('save trackers and token as a profile, once they have been tried'),
+        .description('save trackers and token as a profile, after checking that they work'),
     ),
     '{ profile, trackers, path }',
-  ).argument('[PROFILE]', 'its name', 'default')
+  ).argument('[PROFILE]', 'name of the profile', 'default')
   login.action((name: string, options: ConnectionOptions) => {
-    const { host } = cli
-    // The profile is what is being made: it must not be looked for.
+    // The profile is about to be made, so it must not be looked up.
     const { profile: _, ...rest } = options
-    return cli.run(login, { ...rest, trackers: trackersOf(options, host.env) }, session =>
-      logIn(name, options, session),
-    )
+    const trackers = trackersOf(options, cli.host.env)
+    return cli.run(login, { ...rest, trackers }, session => logIn(name, options, session))
   })
 
-  const group = program.command('profile').alias('profiles').description('what was logged in to')
-  const { env } = cli.host
+  const group = program.command('profile').alias('profiles').description('manage saved logins')
+  addList(group, cli)
+  addUse(group, cli)
+  addDelete(group, cli)
+}
 
-  const list = withJson(
-    group.command('list').alias('ls').description('show them; * is the one that is used'),
+function addList(group: Command, cli: Cli): void {
+  const command = withJson(
+    group.command('list').alias('ls').description('list the profiles; * marks the one in use'),
     'an array of { name, trackers, current }',
   ).option('--json', 'print JSON')
-  list.action(async ({ json }: { readonly json?: boolean }) => {
-    const out = cli.output(list)
-    const { current, profiles } = await readProfiles(env)
+  command.action(async ({ json }: ProfileOptions) => {
+    const out = cli.output(command)
+    const { current, profiles } = await readProfiles(cli.host.env)
     const rows = Object.entries(profiles).map(([name, { trackers }]) => ({
       name,
       trackers,
@@ -49,32 +55,39 @@ export function addLogin(program: Command, cli: Cli): void {
       rows.map(row => [row.current ? '*' : '', row.name, row.trackers.join(',')]),
     )
   })
+}
 
-  const use = withJson(
-    group.command('use').description('use it from now on').argument('<PROFILE>'),
+function addUse(group: Command, cli: Cli): void {
+  const command = withJson(
+    group.command('use').description('use this profile from now on').argument('<PROFILE>'),
     '{ profile }',
   ).option('--json', 'print JSON')
-  use.action(async (name: string, { json }: { readonly json?: boolean }) => {
-    const out = cli.output(use)
+  command.action(async (name: string, { json }: ProfileOptions) => {
+    const { env } = cli.host
+    const out = cli.output(command)
     const saved = await readProfiles(env)
-    mustHave(saved.profiles, name)
+    getProfile(saved, name)
     await writeProfiles(env, { ...saved, current: name })
     if (json) await out.json({ profile: name })
     else await out.write(`${name}  in use\n`)
   })
+}
 
-  const remove = withJson(
+function addDelete(group: Command, cli: Cli): void {
+  const command = withJson(
     group
       .command('delete')
       .alias('rm')
-      .description('forget it and its token, which goes on working')
+      .description('forget a profile with its token; the token itself stays valid')
       .argument('<PROFILE>'),
     '{ profile }',
   ).option('--json', 'print JSON')
-  remove.action(async (name: string, { json }: { readonly json?: boolean }) => {
-    const out = cli.output(remove)
-    const { current, profiles } = await readProfiles(env)
-    mustHave(profiles, name)
+  command.action(async (name: string, { json }: ProfileOptions) => {
+    const { env } = cli.host
+    const out = cli.output(command)
+    const saved = await readProfiles(env)
+    getProfile(saved, name)
+    const { current, profiles } = saved
     const { [name]: _, ...others } = profiles
     await writeProfiles(env, {
       ...(current !== undefined && current !== name && { current }),
@@ -85,15 +98,10 @@ export function addLogin(program: Command, cli: Cli): void {
   })
 }
 
-function mustHave(profiles: object, name: string): void {
-  if (Object.hasOwn(profiles, name)) return
-  throw new CommandFailure(`no profile ${JSON.stringify(name)} (omg profile list shows them)`)
-}
-
 function trackersOf({ trackers }: ConnectionOptions, env: NodeJS.ProcessEnv): string {
-  const text = trackers ?? env['OMG_TRACKERS']
-  if (!text) throw new UsageError('--trackers says which trackers to log in to')
-  return text
+  const urls = trackers ?? env['OMG_TRACKERS']
+  if (!urls) throw new UsageError('name the trackers to log in to with --trackers')
+  return urls
 }
 
 async function logIn(
@@ -102,7 +110,7 @@ async function logIn(
   { host, askOne, signal, out, json, trackers }: Session,
 ): Promise<void> {
   if (!isProfileName(name)) {
-    throw new UsageError('a profile is named with letters, digits, ".", "-" and "_"')
+    throw new UsageError('the name of a profile has only letters, digits, ".", "-" and "_"')
   }
   const token = await readToken(options, { host, signal })
   for (const tracker of trackers) {

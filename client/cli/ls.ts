@@ -12,7 +12,7 @@ interface Options extends ConnectionOptions {
   readonly recursive?: boolean
 }
 
-/** Lines that are written at once, so that a long listing is not a system call for each. */
+/** Lines that are written with one system call. */
 const linesAtOnce = 500
 
 /** Adds the command. */
@@ -21,12 +21,12 @@ export function addLs(program: Command, cli: Cli): void {
     .online(
       program,
       'ls',
-      'list the keys that begin with PREFIX, up to the next / in them',
-      'one FileInfo a line; a folder is { prefix }',
+      'list the keys that begin with PREFIX, each up to its next /, like one level of folders',
+      'one FileInfo per line; a folder is { prefix }',
     )
     .argument('<DOMAIN:[PREFIX]>')
-    .option('-l, --long', 'with size in bytes, time, number of copies and class')
-    .option('-r, --recursive', 'all keys, what is below folders too')
+    .option('-l, --long', 'also show size in bytes, time, number of copies and class')
+    .option('-r, --recursive', 'list all keys, also those below folders')
   command.action((address: string, options: Options) =>
     cli.run(command, options, async ({ client, out, json, signal }) => {
       const { domain, key: prefix } = parseAddress(address)
@@ -37,12 +37,12 @@ export function addLs(program: Command, cli: Cli): void {
         : files.list({ prefix, signal, delimiter: '/' })
       let lines: string[] = []
       for await (const entry of entries) {
-        lines.push(`${line(entry)}\n`)
+        lines.push(line(entry))
         if (lines.length < linesAtOnce) continue
-        await out.write(lines.join(''))
+        await out.lines(lines)
         lines = []
       }
-      if (lines.length > 0) await out.write(lines.join(''))
+      await out.lines(lines)
     }),
   )
 }
@@ -65,7 +65,7 @@ function longLine(entry: FileEntry | PrefixEntry): string {
   return `${columns.join('  ')}  ${nameOf(entry)}`
 }
 
-/** A file as the API shows it, or a folder with its name as `prefix`. */
+/** A file in the JSON shape of the tracker's API, or a folder as `{ prefix }`. */
 function jsonLine(entry: FileEntry | PrefixEntry): string {
   if (!('prefix' in entry)) return JSON.stringify(fileToJson(entry))
   const { prefix, prefixBytes } = entry

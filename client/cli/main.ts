@@ -3,5 +3,5 @@
 import { runCommandLine } from './program.ts'
 
 const status = await runCommandLine(process.argv.slice(2), process)
-// A daemon goes on after this, and sets its own status when its settings cannot be used.
+// A daemon keeps running after this. It sets the status itself when its settings cannot be used.
 if (status !== 0) process.exitCode = status

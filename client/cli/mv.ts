@@ -1,4 +1,4 @@
-/** `omg mv`: another key for a file. */
+/** `omg mv`: a file gets another key. */
 import type { Command } from 'commander'
 import { addressOf, checkFileKey, isFolder, lastPart, parseFile, splitAddress } from './address.ts'
 import type { Cli } from './command.ts'
@@ -11,11 +11,11 @@ export function addMv(program: Command, cli: Cli): void {
     .online(
       program,
       'mv',
-      'give a file another key in its domain; nothing is ever replaced',
+      'rename a file within its domain; never replaces another file',
       'the FileInfo',
     )
     .argument('<DOMAIN:FROM>')
-    .argument('<[DOMAIN:]TO>', 'the new key; one that ends with / is a folder to move it into')
+    .argument('<[DOMAIN:]TO>', 'the new key; if it ends with /, the folder to move the file into')
   command.action((from: string, to: string, options: ConnectionOptions) =>
     cli.run(command, options, async session => {
       const source = parseFile(from)
@@ -32,7 +32,7 @@ function targetOf(to: string, { domain, key }: { domain: string; key: string }):
   const address = splitAddress(to)
   if (address && address.domain !== domain) {
     throw new UsageError(
-      `${JSON.stringify(to)} is not in ${JSON.stringify(domain)}: a file stays in its domain`,
+      `${JSON.stringify(to)} is not in ${JSON.stringify(domain)}: mv works within one domain`,
     )
   }
   if (to === '' || to.startsWith(':')) {

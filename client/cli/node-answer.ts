@@ -1,14 +1,13 @@
-/** What a storage node says of itself. */
-import { isIP } from 'node:net'
-import { Agent, request } from 'undici'
+/** Asking a storage node for its name and devices. */
 import Type from 'typebox'
 import { Value } from 'typebox/value'
-import { urlAddress } from '../../common/address.ts'
-import { readText } from '../answers.ts'
+import { formatAddress, urlAddress } from '../../common/address.ts'
+import { askHttp, whyFailed } from './ask-http.ts'
 import { CommandFailure, UsageError } from './failure.ts'
+import { parseJson } from './parse-json.ts'
 import { resolveAddress } from './resolve.ts'
 
-/** The answer to `GET /`. */
+/** What a storage node answers to `GET /`. */
 const Answer = Type.Object({
   server: Type.Literal('omgfiles'),
   version: Type.String(),
@@ -24,13 +23,10 @@ export interface StorageNode {
   readonly devices: readonly number[]
 }
 
-/** Milliseconds that a node has to answer. */
-const answerMs = 5_000
-
 /**
- * Asks the storage node at `url`. The name in it is resolved once, so that what is registered is what
- * has answered. Throws UsageError for what is no such URL, CommandFailure for one with a password and
- * unless a node answers; no redirect is followed.
+ * Asks the storage node at the URL `text`. The host in it is resolved once, so that the address that
+ * will be registered is the one that answered. Throws UsageError unless it is the root URL of a node,
+ * CommandFailure when it holds a password, and when no storage node answers there.
  */
 export async function askNode(text: string, signal: AbortSignal): Promise<StorageNode> {
   const url = URL.canParse(text) ? new URL(text) : undefined
@@ -43,8 +39,8 @@ export async function askNode(text: string, signal: AbortSignal): Promise<Storag
   }
   const { host, port } = urlAddress(url)
   const ip = await resolveAddress(host)
-  const answer = await ask({ ip, port, host: url.host, signal })
-  return { ip, port, name: answer.name, devices: answer.devices }
+  const { name, devices } = await ask({ ip, port, host: url.host, signal })
+  return { ip, port, name, devices }
 }
 
 async function ask({
@@ -55,45 +51,22 @@ async function ask({
 }: {
   readonly ip: string
   readonly port: number
+  /** What the URL calls it. */
   readonly host: string
   readonly signal: AbortSignal
 }): Promise<Type.Static<typeof Answer>> {
-  const dispatcher = new Agent()
-  const deadline = AbortSignal.timeout(answerMs)
-  try {
-    const { statusCode, body } = await request(
-      `http://${isIP(ip) === 6 ? `[${ip}]` : ip}:${port}/`,
-      {
-        dispatcher,
-        headers: { host },
-        signal: AbortSignal.any([signal, deadline]),
-      },
-    )
-    if (statusCode !== 200) {
-      throw new CommandFailure(`${host} is no storage node: it answered ${statusCode}`)
-    }
-    const value = parse(await readText(body))
-    if (!Value.Check(Answer, value)) {
-      throw new CommandFailure(`${host} is no storage node of omgfiles`)
-    }
-    return value
-  } catch (err) {
-    signal.throwIfAborted()
-    if (err instanceof CommandFailure) throw err
-    if (deadline.aborted) throw new CommandFailure(`${host} did not answer within 5 s`)
-    const { code, message } = err as NodeJS.ErrnoException
-    throw new CommandFailure(`${host}: ${message || code}`)
-  } finally {
-    await dispatcher.destroy()
-  }
+  const url = `http://${formatAddress({ host: ip, port })}/`
+  const { status, text } = await askHttp(url, { signal, headers: { host } }).catch(
+    (err: unknown) => {
+      signal.throwIfAborted()
+      throw new CommandFailure(`${host}: ${whyFailed(err)} (is omg storage-node running there?)`)
+    },
+  )
+  if (status !== 200) throw new CommandFailure(`${host} is no storage node: it answered ${status}`)
+  const value = parseJson(text)
+  if (Value.Check(Answer, value)) return value
+  throw new CommandFailure(`${host} is no storage node of omgfiles`)
 }
 
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
-
+/** The URL for a message, without the password that it may hold. */
 const quote = (text: string): string => JSON.stringify(text.replace(/\/\/[^/@]*@/, '//…@'))

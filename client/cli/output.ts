@@ -1,4 +1,4 @@
-/** What a command says: results on standard output, everything else on standard error. */
+/** What a command prints: results on standard output, everything else on standard error. */
 import type { FileEntry } from '../entries.ts'
 import type { PutResult } from '../files.ts'
 import { OutputClosed } from './failure.ts'
@@ -6,17 +6,19 @@ import { escapeControls, formatTable, type Cell, type Column } from './text.ts'
 
 export interface Output {
   /**
-   * Writes to standard output; resolves when the next piece may come. Throws OutputClosed when
-   * nobody reads it any more, or what the system says.
+   * Writes to standard output; resolves when it is time to write more. Throws OutputClosed when nobody
+   * reads the output any more, or the error of the system.
    */
   write(data: string | Uint8Array): Promise<void>
   /** Writes `value` as one line of JSON. */
   json(value: unknown): Promise<void>
-  /** Writes a table, on a terminal no wider than that where its columns can be shrunk. */
+  /** Writes lines, each with a line feed added; nothing when there are none. */
+  lines(lines: readonly string[]): Promise<void>
+  /** Writes a table. On a terminal, columns that may be shortened are, to fit its width. */
   table(columns: readonly Column[], rows: readonly (readonly Cell[])[]): Promise<void>
-  /** Writes a line about one step of work that has to go on though nobody may read of it any more. */
+  /** Writes a line about one step of longer work. The work goes on even if nobody reads the output. */
   step(line: string): Promise<void>
-  /** Tells a person something, as one line on standard error that begins with the command's name. */
+  /** Writes a message for a person: one line on standard error, after the name of the command. */
   note(text: string): void
 }
 
@@ -36,6 +38,9 @@ export function createOutput(
   return {
     write,
     json: value => write(`${JSON.stringify(value)}\n`),
+    lines: async lines => {
+      if (lines.length > 0) await write(lines.map(line => `${line}\n`).join(''))
+    },
     table: (columns, rows) =>
       write(formatTable(columns, rows, stdout.isTTY ? stdout.columns || 80 : Infinity)),
     step: line =>
@@ -49,7 +54,7 @@ export function createOutput(
 const oneLine = (text: string): string =>
   escapeControls(text.replaceAll(/\s*[\r\n]+\s*/g, ' ').trim())
 
-/** A file as the tracker's API shows it; of a put with the copies that were made. */
+/** A file in the JSON shape of the tracker's API; after a put, with the copies that were made. */
 export function fileToJson(file: FileEntry & Partial<PutResult>): object {
   const { keyBytes } = file
   return {

@@ -1,4 +1,4 @@
-/** Colours, where there are any. */
+/** Colours of text on a terminal. */
 
 type Paint = (text: string) => string
 
@@ -16,7 +16,10 @@ const paintWith =
   text =>
     `\x1b[${code}m${text}\x1b[39m`
 
-/** Colours for a terminal that shows them; it knows `NO_COLOR` and dumb terminals. Else none. */
+/**
+ * Functions that colour text for `stream`. They leave it plain unless that is a terminal with colours;
+ * `NO_COLOR` and dumb terminals count as without.
+ */
 export function painter(stream: NodeJS.WriteStream): Painter {
   const colours = stream.isTTY && stream.hasColors()
   const paint = (code: number): Paint => (colours ? paintWith(code) : plain)

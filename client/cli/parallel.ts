@@ -1,8 +1,8 @@
-/** Doing the same with many things, a few at a time. */
+/** Work on many items, a few at a time. */
 
 /**
- * Calls `work` for each item, at most `concurrency` at once. After the first failure, or once
- * `signal` is aborted, no further one is begun; those under way are waited for, and then it is thrown.
+ * Calls `work` for each item, for at most `concurrency` of them at once. After the first failure, or
+ * once `signal` is aborted, no more are started. Those under way are waited for before it throws.
  */
 export async function eachOf<T>(
   items: Iterable<T> | AsyncIterable<T>,

@@ -1,8 +1,9 @@
-/** Profiles: trackers with their token, as `omg login` saves them for this user. */
+/** Profiles: sets of trackers with their token, which `omg login` saves for this user. */
 import { randomUUID } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { CommandFailure } from './failure.ts'
+import { parseJson } from './parse-json.ts'
 
 export interface Profile {
   readonly trackers: readonly string[]
@@ -10,42 +11,57 @@ export interface Profile {
 }
 
 export interface Profiles {
-  /** The one that is used when none is named. */
+  /** Name of the profile that is used when none is given. */
   readonly current?: string
   readonly profiles: Readonly<Record<string, Profile>>
 }
 
-/** What a profile may be called. */
+/** True for a name that a profile may have. */
 export const isProfileName = (name: string): boolean => /^[A-Za-z0-9][\w.-]{0,63}$/.test(name)
 
 /**
- * Where profiles are kept: `OMG_CONFIG`, else `omgfiles/config.json` in the folder of the XDG Base
- * Directory specification. Undefined where there is no home.
+ * The file of profiles: `OMG_CONFIG`, else `omgfiles/config.json` in the configuration folder of the XDG
+ * Base Directory specification. Undefined when the environment names neither that nor a home.
  */
-export function profilePath(env: NodeJS.ProcessEnv): string | undefined {
+function profilePath(env: NodeJS.ProcessEnv): string | undefined {
   if (env['OMG_CONFIG']) return env['OMG_CONFIG']
   const base = env['XDG_CONFIG_HOME'] || (env['HOME'] && join(env['HOME'], '.config'))
   return base ? join(base, 'omgfiles', 'config.json') : undefined
 }
 
-/** Reads them; none where there is no file. Throws CommandFailure for a file that must not be used. */
+/**
+ * Reads the profiles; there are none when there is no file. Throws CommandFailure for a file that others
+ * may read, or that `omg login` has not written.
+ */
 export async function readProfiles(env: NodeJS.ProcessEnv): Promise<Profiles> {
   const path = profilePath(env)
   const text = path === undefined ? undefined : await readIfThere(path)
   if (path === undefined || text === undefined) return { profiles: {} }
   const { mode } = await stat(path)
   if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
-    throw new CommandFailure(`${path} holds tokens and others may read it: chmod 600 it`)
+    throw new CommandFailure(`${path} holds tokens, but others may read it: run chmod 600 on it`)
   }
-  const value = parse(text)
-  if (!isProfiles(value)) throw new CommandFailure(`${path} is not what omg login writes`)
+  const value = parseJson(text)
+  if (!isProfiles(value))
+    throw new CommandFailure(`${path} is not what omg login writes: remove it and log in again`)
   return value
 }
 
-/** Writes them, whole or not at all, for this user only. Throws CommandFailure without a home. */
+/** The profile called `name`. Throws CommandFailure when there is none. */
+export function getProfile({ profiles }: Profiles, name: string): Profile {
+  const profile = Object.hasOwn(profiles, name) ? profiles[name] : undefined
+  if (profile) return profile
+  throw new CommandFailure(`no profile ${JSON.stringify(name)} (omg profile list shows them)`)
+}
+
+/**
+ * Writes the profiles, whole or not at all, to a file that only this user may read; returns its path.
+ * Throws CommandFailure when there is no home.
+ */
 export async function writeProfiles(env: NodeJS.ProcessEnv, profiles: Profiles): Promise<string> {
   const path = profilePath(env)
-  if (path === undefined) throw new CommandFailure('there is no HOME: OMG_CONFIG names the file')
+  if (path === undefined)
+    throw new CommandFailure('HOME is not set: name the file to save in with OMG_CONFIG')
   await mkdir(dirname(path), { recursive: true, mode: 0o700 })
   const temp = `${path}.${randomUUID()}.tmp`
   try {
@@ -70,14 +86,6 @@ async function readIfThere(path: string): Promise<string | undefined> {
   } catch (err) {
     if ((err as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw err
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
   }
 }
 

@@ -1,4 +1,4 @@
-/** The command line as a whole. */
+/** The command line as a whole: all commands of `omg`. */
 import { CommanderError, type Command } from 'commander'
 import { version } from '../../common/version.ts'
 import { addClass } from './class.ts'
@@ -46,15 +46,16 @@ import { addWhy } from './why.ts'
 import { addAudit } from './audit.ts'
 import { addDrain } from './drain.ts'
 import { addScrub } from './scrub.ts'
+import { addTrash } from './trash.ts'
 import { addUndelete } from './undelete.ts'
 import { addUp } from './up.ts'
 
 /**
- * Runs `omg` with these arguments and returns the exit status. What went wrong has then been said on
- * standard error. A daemon may still be serving.
+ * Runs `omg` with these arguments and returns its exit status, after printing what went wrong on
+ * standard error. When the command was a daemon, it may still be running.
  */
 export async function runCommandLine(args: readonly string[], host: Host): Promise<number> {
-  // Writes tell of it where it matters; without a listener it would end the process with a stack.
+  // Each write reports its own error. Without a listener, an error would end the process with a stack.
   host.stdout.on('error', () => {})
   const program = createProgram(host)
   let running: Command = program
@@ -65,7 +66,7 @@ export async function runCommandLine(args: readonly string[], host: Host): Promi
     await program.parseAsync(args, { from: 'user' })
     return 0
   } catch (err) {
-    // Help and version end this way too.
+    // commander also throws after it has printed help or the version.
     if (err instanceof CommanderError) return err.exitCode === 0 ? 0 : 2
     const { status, text } = outcomeOf(err)
     const parsing = err instanceof CommandLineError ? err : undefined
@@ -92,16 +93,27 @@ function createProgram(host: Host): Command {
   addConnectionOptions(program)
   const cli = createCli(host, program)
 
-  program.commandsGroup('Running it:')
+  program.commandsGroup('Running the system:')
   addUp(program, cli)
   addDaemons(program, cli)
   program.commandsGroup('Files:')
-  for (const add of [addPut, addGet, addSync, addLs, addStat, addSet, addMv, addRm, addUndelete]) {
+  for (const add of [
+    addPut,
+    addGet,
+    addSync,
+    addLs,
+    addStat,
+    addSet,
+    addMv,
+    addRm,
+    addUndelete,
+    addTrash,
+  ]) {
     add(program, cli)
   }
-  program.commandsGroup('What happens:')
+  program.commandsGroup('Watching the cluster:')
   for (const add of [addStatus, addTop, addDoctor, addWhy, addStats]) add(program, cli)
-  program.commandsGroup('The cluster:')
+  program.commandsGroup('Configuring the cluster:')
   for (const add of [addNode, addHost, addDevice, addDomain, addClass, addSetting, addToken]) {
     add(program, cli)
   }
@@ -120,7 +132,7 @@ function createProgram(host: Host): Command {
   ]) {
     add(program, cli)
   }
-  program.commandsGroup('This command:')
+  program.commandsGroup('About omg itself:')
   for (const add of [addLogin, addCompletion, addReference]) add(program, cli)
   return program
 }

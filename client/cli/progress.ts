@@ -1,29 +1,29 @@
-/** How far long work has got: a bar on a terminal, nothing elsewhere. */
+/** The progress of long transfers: a bar on a terminal, nothing elsewhere. */
 import { SingleBar } from 'cli-progress'
 import { formatBytes, formatSeconds, printable, shorten } from './text.ts'
 
 export interface Meter {
-  /** So many bytes more are done; negative when they have to be done again. */
+  /** Counts bytes that are done; a negative number when some have to be sent again. */
   add(bytes: number): void
-  /** Takes the bar away for something else to be written; it comes back with the next bytes. */
+  /** Clears the bar, so that a line can be printed. The next `add` draws it again. */
   clear(): void
-  /** Ends it; may be called twice. */
+  /** Removes the bar for good. May be called twice. */
   stop(): void
 }
 
-export interface MeterOptions {
+interface MeterOptions {
   readonly stream: NodeJS.WriteStream
   readonly label: string
-  /** Bytes in all, where that is known. */
+  /** Bytes in all; undefined when that is not known. */
   readonly total: number | undefined
 }
 
-/** Less than this is done before anybody wonders. */
+/** Smaller transfers get no bar: they are over before anybody looks. */
 const minBytes = 4 * 1024 * 1024
 
 const barSize = 20
 
-/** Creates a meter on standard error. */
+/** Creates a meter that draws on `stream`. */
 export function createMeter({ stream, label, total }: MeterOptions): Meter {
   const hidden = !stream.isTTY || (total !== undefined && total < minBytes)
   const startedAt = performance.now()
@@ -67,7 +67,7 @@ export function createMeter({ stream, label, total }: MeterOptions): Meter {
   }
 }
 
-/** One line: how much, how fast, and how long it will still take. */
+/** The line of the bar: how much is done, how fast, and how long it will still take. */
 export function describeProgress({
   label,
   done,

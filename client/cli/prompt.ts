@@ -1,12 +1,12 @@
-/** Questions to the person at the terminal, asked on standard error. */
+/** Questions to the person at the terminal. They are printed on standard error. */
 import { createInterface } from 'node:readline'
 import type { Session } from './session.ts'
 
 type Terminal = Pick<Session, 'host' | 'signal'>
 
 /**
- * The line that is typed in answer, trimmed; empty at the end of the input. The terminal itself does
- * the editing, so that Ctrl-C is a signal. Throws the signal's reason.
+ * Asks `question` and returns the line that is typed, trimmed; '' at the end of the input. Editing is
+ * left to the terminal, so that Ctrl-C still sends its signal. Throws the signal's reason.
  */
 export async function readAnswer(
   question: string,
@@ -22,12 +22,12 @@ export async function readAnswer(
   })
   signal.removeEventListener('abort', close)
   close()
-  if (answer === undefined) stderr.write('\n') // nobody has ended the line
+  if (answer === undefined) stderr.write('\n') // Enter was not pressed, so the line goes on
   signal.throwIfAborted()
   return answer?.trim() ?? ''
 }
 
-/** The same without showing what is typed. */
+/** Asks `question` and returns what is typed, without showing it. Throws the signal's reason. */
 export async function readSecret(question: string, { host, signal }: Terminal): Promise<string> {
   const { stdin, stderr } = host
   stderr.write(question)
@@ -41,7 +41,7 @@ export async function readSecret(question: string, { host, signal }: Terminal): 
   }
 }
 
-/** Reads up to Enter from a raw terminal, where the keys that mean signals are characters. */
+/** Reads up to Enter from a raw terminal. There, Ctrl-C and Ctrl-D arrive as characters. */
 function readHidden(stdin: NodeJS.ReadStream, signal: AbortSignal): Promise<string> {
   return new Promise((resolve, reject) => {
     let typed = ''

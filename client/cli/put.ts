@@ -1,4 +1,4 @@
-/** `omg put`: files of this machine into the cluster. */
+/** `omg put`: files of this machine are stored. */
 import { constants } from 'node:fs'
 import { access, stat } from 'node:fs/promises'
 import { basename } from 'node:path'
@@ -33,14 +33,17 @@ export function addPut(program: Command, cli: Cli): void {
     cli.online(
       program,
       'put',
-      'store files; - is standard input, a KEY that ends with / a folder',
-      'one Committed a line',
+      'store files; - is standard input, and a KEY that ends with / is a folder',
+      'one Committed per line',
     ),
   )
     .usage('[options] FILE|-… DOMAIN:KEY')
     .argument('<path...>')
-    .option('-r, --recursive', 'folders with all that is in them; FOLDER/ without its own name')
-    .option('--resume', 'with -r: leave out what is there already with the same content')
+    .option(
+      '-r, --recursive',
+      'store folders with everything in them; FOLDER/ leaves out the name of the folder itself',
+    )
+    .option('--resume', 'with -r: skip files that are stored already with the same content')
   command.action((paths: string[], options: Options) =>
     cli.run(command, options, async session => {
       const target = paths.at(-1) ?? ''
@@ -49,7 +52,9 @@ export function addPut(program: Command, cli: Cli): void {
       if (sources.length === 0) throw new UsageError('name the files to put, then DOMAIN:KEY')
       if ((sources.length > 1 || options.recursive) && !isFolder(key)) {
         const what = options.recursive ? 'folders' : 'several files'
-        throw new UsageError(`${what} go to a folder: ${JSON.stringify(`${target}/`)}`)
+        throw new UsageError(
+          `${what} go to a folder, which ends with /, as in ${JSON.stringify(`${target}/`)}`,
+        )
       }
       if (options.resume && !options.recursive) throw new UsageError('--resume goes with -r')
       if (options.recursive) return putTrees(sources, { domain, key, options, session })
@@ -69,13 +74,14 @@ export function addPut(program: Command, cli: Cli): void {
   )
 }
 
-/** Looks at a file before anything is sent. */
+/** Checks one file, before anything is sent. */
 async function itemOf(
   name: string,
   { key: target, session }: { key: string; session: Session },
 ): Promise<Upload> {
   if (name === '-') {
-    if (isFolder(target)) throw new UsageError('standard input needs a whole DOMAIN:KEY')
+    if (isFolder(target))
+      throw new UsageError('standard input has no name: give the whole DOMAIN:KEY')
     checkFileKey(target, target)
     return { name, key: target, body: session.host.stdin, size: undefined }
   }
@@ -83,20 +89,20 @@ async function itemOf(
   checkFileKey(key, key)
   const found = await stat(name)
   if (found.isDirectory()) {
-    throw new CommandFailure(`${name}: is a directory (-r puts all that is in it)`)
+    throw new CommandFailure(`${name}: is a directory (-r stores everything in it)`)
   }
   await access(name, constants.R_OK)
   return { name, key, body: { file: name }, size: found.isFile() ? found.size : undefined }
 }
 
-/** A folder, or a single file, and the key in front of the names in it. */
+/** A local folder or file to store, and the key that its names are appended to. */
 interface Tree {
   readonly source: string
   readonly prefix: string
   readonly isFolder: boolean
 }
 
-/** Puts folders whole. All names are looked at before the first file is sent. */
+/** Stores whole folders. All names are checked before the first file is sent. */
 async function putTrees(
   sources: readonly string[],
   {
@@ -148,7 +154,7 @@ async function* uploadsOf(
   }: {
     onSkip: OnSkip
     signal: AbortSignal
-    /** Picks the files that need to be put. */
+    /** Picks the files that have to be sent; absent: all. */
     changed?: (tree: Tree, local: AsyncIterable<LocalFile>) => AsyncIterable<LocalFile>
   },
 ): AsyncGenerator<Upload> {
@@ -164,14 +170,17 @@ async function* oneFile(path: string): AsyncGenerator<LocalFile> {
   yield { path, name: basename(path), size: (await stat(path)).size }
 }
 
-/** What it takes to put a file below `prefix`. Throws UsageError when that makes no key. */
+/** The upload of a file below `prefix`. Throws UsageError when the result is not a valid key. */
 export function uploadOf({ path, name, size }: LocalFile, prefix: string): Upload {
   const key = prefix + name
   checkFileKey(key, path)
   return { name: path, key, body: { file: path }, size }
 }
 
-/** The files here whose content is not there under their names; the meter counts the others. */
+/**
+ * The local files that differ from the remote file of the same name, or that have none. The others are
+ * counted as done in `meter`.
+ */
 export async function* changedFiles(
   pairs: AsyncIterable<{ readonly left?: LocalFile; readonly right?: RemoteFile }>,
   { meter, signal }: { meter: Meter; signal: AbortSignal },

@@ -1,108 +1,131 @@
-/** `omg rebalance`: replicas moved from the devices that a policy names to others. */
+/** `omg rebalance`: replicas moved between devices by a policy. */
 import type { Command } from 'commander'
 import type { RebalanceStatus } from '../../common/protocol/upkeep.ts'
 import type { Cli } from './command.ts'
-import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
+import { destroys, rehearsed, type DestructiveOptions } from './confirm.ts'
 import { UsageError } from './failure.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, plural, printable } from './text.ts'
+import { deviceNames, formatBytes, plural, printable } from './text.ts'
 
 /** Adds the commands. */
 export function addRebalance(program: Command, cli: Cli): void {
   const group = program
     .command('rebalance')
-    .description('move replicas from the devices that a policy names to others')
+    .description('move replicas from the devices that a policy selects to others')
+  addStatus(group, cli)
+  addPolicy(group, cli)
+  addTest(group, cli)
+  addStart(group, cli)
+  addStop(group, cli)
+  addReset(group, cli)
+}
 
-  const status = cli.online(group, 'status', 'show policy and progress', 'the RebalanceStatus')
-  status.action((options: ConnectionOptions) =>
-    cli.run(status, options, async session =>
-      show(await session.api.rebalanceStatus({ signal: session.signal }), session),
-    ),
+function addStatus(group: Command, cli: Cli): void {
+  const command = cli.online(
+    group,
+    'status',
+    'show the policy and the progress',
+    'the RebalanceStatus',
   )
+  command.action((options: ConnectionOptions) => cli.run(command, options, showNow))
+}
 
-  const policy = cli
+function addPolicy(group: Command, cli: Cli): void {
+  const command = cli
     .online(
       group,
       'policy',
-      'set the policy and forget how far the last run got; without words, show it',
+      'set the policy and forget how far the last run got; without words, show the policy',
       'the RebalanceStatus',
     )
     .alias('settings')
     .argument('[WORD...]', 'from_devices=1,2 to_hosts=3 limit_by=size limit=10g …')
-    .option('--options <WORDS>', 'the same as one text')
-  policy.action((words: string[], options: ConnectionOptions & { readonly options?: string }) =>
-    cli.run(policy, options, async session => {
+    .option('--options <WORDS>', 'the words as one text')
+  command.action((words: string[], options: ConnectionOptions & { readonly options?: string }) =>
+    cli.run(command, options, async session => {
       if (options.options !== undefined && words.length > 0) {
-        throw new UsageError('--options says the same as the words: give one of them')
+        throw new UsageError('--options and words mean the same: give one of them')
       }
       const text = options.options ?? words.join(' ')
       const { api, signal } = session
       if (text.trim() !== '') await api.setRebalancePolicy(text, { signal })
-      await show(await api.rebalanceStatus({ signal }), session)
+      await showNow(session)
     }),
   )
+}
 
-  const test = cli.online(
+function addTest(group: Command, cli: Cli): void {
+  const command = cli.online(
     group,
     'test',
-    'show which devices the policy selects and how much would leave them, and move nothing',
+    'show which devices the policy selects and how much would leave them; moves nothing',
     'the RebalanceTest',
   )
-  test.action((options: ConnectionOptions) =>
-    cli.run(test, options, async ({ api, signal, out, json }) => {
-      const [found, { policy: text = '' }] = await Promise.all([
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
+      const [found, { policy = '' }] = await Promise.all([
         api.testRebalance({ signal }),
         api.rebalanceStatus({ signal }),
       ])
       if (json) return out.json(found)
-      const devices = (devids: readonly number[]): string =>
-        devids.length === 0 ? 'none' : devids.map(devid => `dev${devid}`).join(' ')
-      const amounts = found.amounts.map(
-        ({ devid, files, bytes }) =>
-          `would leave   dev${devid}: ${plural(files, 'file')}, ${formatBytes(bytes)}\n`,
-      )
-      await out.write(
-        `policy        ${printable(text)}\nfrom          ${devices(found.sources)}\nto            ${devices(found.destinations)}\n${amounts.join('')}`,
-      )
+      await out.lines([
+        `policy        ${printable(policy)}`,
+        `from          ${deviceNames(found.sources, 'none')}`,
+        `to            ${deviceNames(found.destinations, 'none')}`,
+        ...found.amounts.map(
+          ({ devid, files, bytes }) =>
+            `would leave   dev${devid}: ${plural(files, 'file')}, ${formatBytes(bytes)}`,
+        ),
+      ])
     }),
   )
+}
 
-  const start = cli.online(
+function addStart(group: Command, cli: Cli): void {
+  const command = cli.online(
     group,
     'start',
-    'begin, or go on where it was stopped',
+    'start, or continue where it was stopped',
     'the RebalanceStatus',
   )
-  start.action((options: ConnectionOptions) =>
-    cli.run(start, options, async session =>
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async session =>
       show(await session.api.startRebalance({ signal: session.signal }), session),
     ),
   )
+}
 
-  const stop = cli.online(group, 'stop', 'begin no more moves', 'the RebalanceStatus')
-  stop.action((options: ConnectionOptions) =>
-    cli.run(stop, options, async session => {
-      const { api, signal } = session
-      await api.stopRebalance({ signal })
-      await show(await api.rebalanceStatus({ signal }), session)
+function addStop(group: Command, cli: Cli): void {
+  const command = cli.online(
+    group,
+    'stop',
+    'queue no more moves; those that are queued are still made',
+    'the RebalanceStatus',
+  )
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async session => {
+      await session.api.stopRebalance({ signal: session.signal })
+      await showNow(session)
     }),
   )
+}
 
-  const reset = destroys(
+function addReset(group: Command, cli: Cli): void {
+  const command = destroys(
     cli.online(group, 'reset', 'forget how far the last run got', 'the RebalanceStatus'),
   )
-  reset.action((options: DestructiveOptions) =>
-    cli.run(reset, options, async session => {
-      if (options.dryRun) {
-        const change = { action: 'rebalance.reset' } as const
-        await mayDestroy('forget how far the rebalance got', options, session, change)
-        return
-      }
-      const { api, signal } = session
-      await api.resetRebalance({ signal })
-      await show(await api.rebalanceStatus({ signal }), session)
+  command.action((options: DestructiveOptions) =>
+    cli.run(command, options, async session => {
+      const change = { action: 'rebalance.reset' } as const
+      if (await rehearsed('forget how far the rebalance got', options, session, change)) return
+      await session.api.resetRebalance({ signal: session.signal })
+      await showNow(session)
     }),
   )
+}
+
+async function showNow(session: Session): Promise<void> {
+  await show(await session.api.rebalanceStatus({ signal: session.signal }), session)
 }
 
 async function show(status: RebalanceStatus, { out, json }: Session): Promise<void> {
@@ -117,12 +140,10 @@ function describeRebalance({ running, host, policy, progress }: RebalanceStatus)
   ]
   if (progress) {
     const { pending, current, completed, filesQueued, bytesQueued } = progress
-    const list = (devids: readonly number[]): string =>
-      devids.map(devid => `dev${devid}`).join(' ') || '-'
     rows.push(
       ['now', current === undefined ? '-' : `dev${current}`],
-      ['to come', list(pending)],
-      ['done', list(completed)],
+      ['to come', deviceNames(pending)],
+      ['done', deviceNames(completed)],
       ['queued', `${plural(filesQueued, 'file')}, ${formatBytes(bytesQueued)}`],
       ['started', progress.startedAt ?? '-'],
       ['stopped', progress.stoppedAt ?? '-'],

@@ -3,7 +3,7 @@ import type { Argument, Command, Option } from 'commander'
 import { jsonAnswerOf, pathOf, type Cli } from './command.ts'
 import { exitStatuses } from './failure.ts'
 
-/** Adds the command, which only those who write documentation look for. */
+/** Adds the command. It is hidden: only whoever writes the documentation needs it. */
 export function addReference(program: Command, cli: Cli): void {
   const command = program
     .command('reference', { hidden: true })
@@ -20,13 +20,13 @@ function reference(program: Command, shapes: ReadonlyMap<string, string>): strin
   const used = [...shapes].filter(([name]) => new RegExp(`\\b${name}\\b`).test(named))
   const parts = [
     '# The command line\n',
-    '<!-- Written by `omg reference`: change the commands, then write this file anew. -->\n',
+    '<!-- Written by `omg reference`. To change it, change the commands and run that again. -->\n',
     `${program.description()}\n`,
-    'A folder ends with `/`; `-` is standard input or output. Results go to standard output, everything else to\nstandard error, and what is no terminal gets no colours, bars or control characters. Names that hold any are\nprinted escaped. In the name of a domain `\\:` is a colon: `a\\:b:key`.\n',
+    'A key that ends with `/` is a folder; `-` is standard input or output. Results go to standard output, everything\nelse to standard error. Colours, bars and control characters are only sent to terminals; control characters in names\nare always escaped. In the name of a domain, write a colon as `\\:`, as in `a\\:b:key`.\n',
     '## Common options\n',
-    'Every command that talks to trackers has these. Options win over `--profile`, that over the environment, that\nover the profile of the last `omg login`; without any of them it is the system that `omg up` runs here.\n',
+    'All commands that talk to trackers have these options. Trackers and token each come from the first of these that\ngives them: their own options, `--profile`, the environment, the profile of the last `omg login`, and the system that\n`omg up` runs on this machine.\n',
     optionTable(program.options.filter(({ long }) => long !== '--version')),
-    'Colours follow `NO_COLOR`. `OMG_CONFIG` names another file for profiles than `~/.config/omgfiles/config.json`.\n',
+    '`NO_COLOR` turns colours off. Profiles are kept in `~/.config/omgfiles/config.json`; `OMG_CONFIG` names another\nfile.\n',
     '## Exit status\n',
     table(
       ['status', 'meaning'],
@@ -35,13 +35,13 @@ function reference(program: Command, shapes: ReadonlyMap<string, string>): strin
     '## Commands\n',
     ...commands.map(command => section(command, program)),
     '## JSON\n',
-    'With `--json` a command prints one document a line. These are the names used above; `?` marks what may be absent.\n',
+    'With `--json` a command prints one document per line. These are the types named above; `?` marks fields that may be\nabsent.\n',
     ...used.map(([name, text]) => `### ${name}\n\n\`\`\`text\n${text}\n\`\`\`\n`),
   ]
   return `${parts.join('\n').trimEnd()}\n`
 }
 
-/** The commands that do something, as they are shown in the help. */
+/** The commands that have no subcommands, in the order of the help. */
 function leavesOf(command: Command): Command[] {
   const children = command
     .createHelp()
@@ -90,7 +90,7 @@ const argumentTable = (args: readonly Argument[]): string =>
     args.map(argument => [`\`${argument.name()}\``, argument.description]),
   )
 
-/** A table of Markdown with columns of equal width. */
+/** A table in Markdown, with aligned columns. */
 function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const all = [head, ...rows].map(row => row.map(escape))
   const widths = head.map((_, i) => Math.max(3, ...all.map(row => (row[i] ?? '').length)))
@@ -101,7 +101,7 @@ function table(head: readonly string[], rows: readonly (readonly string[])[]): s
   return `${[line(first), rule, ...rest.map(line)].join('\n')}\n`
 }
 
-/** Outside of code spans, what Markdown would take for more than text. */
+/** Escapes what Markdown would not take as plain text. Code spans stay as they are. */
 const escape = (text: string): string =>
   text
     .split('`')

@@ -1,14 +1,16 @@
-/** Names of machines into addresses: hosts are registered by address. */
+/** The addresses of machines. Hosts are registered by address, not by name. */
 import { lookup } from 'node:dns/promises'
 import { CommandFailure } from './failure.ts'
 
-/** The address that `name` stands for; an address stands for itself. Throws CommandFailure. */
+/** The IP address of the machine `name`; an address stands for itself. Throws CommandFailure. */
 export async function resolveAddress(name: string): Promise<string> {
-  if (name === '') throw new CommandFailure('a machine without a name has no address')
+  if (name === '') throw new CommandFailure('the name of the machine is empty')
   try {
     return (await lookup(name)).address
   } catch (err) {
     const { code } = err as NodeJS.ErrnoException
-    throw new CommandFailure(`${JSON.stringify(name)} has no address (${code})`)
+    throw new CommandFailure(
+      `no address was found for ${JSON.stringify(name)} (${code}): give --ip, or check the name`,
+    )
   }
 }

@@ -1,9 +1,9 @@
-/** `omg rm`: files out of the cluster. */
+/** `omg rm`: files are deleted. */
 import type { Command } from 'commander'
-import { addressOf, isFolder, parseAddress, parseFile, type Address } from './address.ts'
+import { addressOf, parseFile, parseFolder, type Address } from './address.ts'
 import type { Cli } from './command.ts'
 import { destroys, mayDestroy, type DestructiveOptions } from './confirm.ts'
-import { isAbsent, outcomeOf, ToldFailure, UsageError } from './failure.ts'
+import { isAbsent, outcomeOf, ToldFailure } from './failure.ts'
 import { eachOf } from './parallel.ts'
 import type { Session } from './session.ts'
 import { suggest, suggestRecursive } from './suggest.ts'
@@ -18,11 +18,14 @@ const concurrency = 8
 /** Adds the command. */
 export function addRm(program: Command, cli: Cli): void {
   const command = destroys(
-    cli.online(program, 'rm', 'delete files', 'one { domain, key, keyBytes?, dryRun? } a line'),
+    cli.online(program, 'rm', 'delete files', 'one { domain, key, keyBytes?, dryRun? } per line'),
     '',
   )
     .argument('<DOMAIN:KEY...>')
-    .option('-r, --recursive', 'everything below folders, which end with /; DOMAIN: is all of it')
+    .option(
+      '-r, --recursive',
+      'delete everything below folders, KEYs that end with /; DOMAIN: is all of the domain',
+    )
   command.action((addresses: string[], options: Options) =>
     cli.run(command, options, async session => {
       if (options.recursive) await removeFolders(addresses, { session, options })
@@ -31,7 +34,7 @@ export function addRm(program: Command, cli: Cli): void {
   )
 }
 
-/** Deletes them all, or as many as there are; one that is missing does not keep the others. */
+/** Deletes files. One that does not exist is reported, and the others are deleted all the same. */
 async function removeFiles(
   files: readonly Address[],
   { session, options }: { session: Session; options: Options },
@@ -43,7 +46,7 @@ async function removeFiles(
       signal.throwIfAborted()
       if (options.dryRun) {
         await api.stat(file, { signal })
-        await tell(file.domain, file, { session, options })
+        await report(file.domain, file, { session, options })
       } else await removeOne(file.domain, file, { session, options })
     } catch (err) {
       if (!isAbsent(err)) throw err
@@ -64,23 +67,18 @@ async function removeFolders(
   addresses: readonly string[],
   { session, options }: { session: Session; options: Options },
 ): Promise<void> {
-  const folders = addresses.map(parseAddress)
-  for (const [i, { key }] of folders.entries()) {
-    if (!isFolder(key)) {
-      throw new UsageError(`a folder ends with /: ${JSON.stringify(`${addresses[i]}/`)}`)
-    }
-  }
+  const folders = addresses.map(parseFolder)
   const what = `every file in ${addresses.map(address => JSON.stringify(address)).join(', ')}`
   if (!options.dryRun) await mayDestroy(`delete ${what}`, options, session)
   const { client, signal } = session
   for (const { domain, key: prefix } of folders) {
     const files = client(domain).list({ prefix, signal })
     if (options.dryRun) {
-      for await (const file of files) await tell(domain, file, { session, options })
+      for await (const file of files) await report(domain, file, { session, options })
       continue
     }
     await eachOf(files, { concurrency, signal }, file =>
-      // Whoever else deletes it at the same time wants the same.
+      // Somebody else may have deleted it since it was listed.
       removeOne(domain, file, { session, options }).catch((err: unknown) => {
         if (!isAbsent(err)) throw err
       }),
@@ -100,10 +98,10 @@ async function removeOne(
 ): Promise<void> {
   const { api, signal } = session
   await api.remove({ domain, key: file.keyBytes ?? file.key }, { signal })
-  await tell(domain, file, { session, options })
+  await report(domain, file, { session, options })
 }
 
-function tell(
+function report(
   domain: string,
   file: Key,
   { session: { out, json }, options: { dryRun = false } }: { session: Session; options: Options },

@@ -1,4 +1,4 @@
-/** A file of the cluster onto this machine: whole under its name, or not there. */
+/** Saving a file of the cluster on this machine: whole, or not at all. */
 import { createHash, randomUUID, type Hash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
 import { lstat, rename, rm, stat } from 'node:fs/promises'
@@ -13,17 +13,18 @@ import { CommandFailure } from './failure.ts'
 export interface SaveOptions {
   readonly files: Client
   readonly path: string
-  /** Keep what has come when it breaks, and go on behind what an earlier call has left. */
+  /** Keep the part that has arrived when the download breaks, and continue the part of an earlier call. */
   readonly resume: boolean
   readonly signal: AbortSignal
-  /** Told the size, and of the bytes as they come. */
+  /** Called once, when the download starts. */
   readonly onStart: (file: FileEntry) => void
+  /** Called with the number of bytes that have just arrived. */
   readonly onBytes: (count: number) => void
 }
 
 /**
- * Throws CommandFailure, or what the system says, unless a file may be written at `path`: nothing is
- * replaced without `force`.
+ * Throws CommandFailure, or the error of the system, when no file can be written at `path`, or when one
+ * would be replaced without `force`.
  */
 export async function checkTarget(path: string, force: boolean): Promise<void> {
   const there = await lstat(path).catch((err: NodeJS.ErrnoException) => {
@@ -32,25 +33,26 @@ export async function checkTarget(path: string, force: boolean): Promise<void> {
   if (there?.isDirectory()) throw new CommandFailure(`${path}: is a directory`)
   if (there && !force) throw new CommandFailure(`${path}: file exists (--force replaces it)`)
   if (there && !there.isFile() && !there.isSymbolicLink()) {
-    throw new CommandFailure(`${path}: is no regular file (- writes to standard output)`)
+    throw new CommandFailure(`${path}: is not a regular file (- writes to standard output)`)
   }
 }
 
 /**
- * Writes a file beside `path`; it gets its name when it is complete, its checksum is right, and it is
- * flushed. What fails leaves nothing, with `resume` a part that the next call goes on with.
+ * Downloads a file to a temporary name beside `path`. It gets its own name when it is complete, its
+ * checksum is right, and it is flushed to disk. A failure leaves nothing behind, or with `resume` the
+ * part that has arrived, which the next call continues.
  */
 export async function save(key: string | Uint8Array, options: SaveOptions): Promise<FileEntry> {
   const { files, path, signal, onStart } = options
   if (options.resume) {
     const info = await files.stat(key, { signal })
-    if (info.sha256 !== undefined) return goOn(key, info, options)
+    if (info.sha256 !== undefined) return continuePart(key, info, options)
   }
   const file = await files.get(key, { signal })
   onStart(file)
   const temp = join(dirname(path), `.omg-${randomUUID()}.part`)
   try {
-    await write(file, temp, options)
+    await write(file, { temp, options })
     await rename(temp, path)
   } catch (err) {
     await rm(temp, { force: true })
@@ -59,8 +61,8 @@ export async function save(key: string | Uint8Array, options: SaveOptions): Prom
   return file
 }
 
-/** The content's number names the part: it can be no part of another content. */
-async function goOn(
+/** The name of the part holds the fid of the content, so it cannot be a part of another content. */
+async function continuePart(
   key: string | Uint8Array,
   info: FileEntry,
   options: SaveOptions,
@@ -75,14 +77,14 @@ async function goOn(
   const file = await files.get(key, { start, verify: false, signal })
   if (file.fid !== info.fid) {
     file.body.destroy()
-    throw new CommandFailure(`${path}: the file was replaced meanwhile, try again`)
+    throw new CommandFailure(`${path}: the file was replaced while it was downloaded; try again`)
   }
   onStart(file)
   onBytes(start)
   const hash = createHash('sha256')
   if (start > 0) await pipeline(createReadStream(temp), hash, { signal, end: false })
   try {
-    await write(file, temp, options, hash)
+    await write(file, { temp, options, hash })
     const found = hash.digest('hex')
     if (found !== info.sha256) {
       const text = `the bytes have SHA-256 ${found}, not ${info.sha256}`
@@ -96,21 +98,20 @@ async function goOn(
   return file
 }
 
-/** Failures of a write, which name no file. */
+/** Errors of a write. They come without a path. */
 const noRoom: ReadonlySet<unknown> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EIO'])
 
-/** The same failure, of the file that was to be written: nobody has heard of the other name. */
+/** The same error about `path`, since the user does not know the temporary name. */
 function aboutTarget(err: unknown, { temp, path }: { temp: string; path: string }): unknown {
   const failure = err as NodeJS.ErrnoException
   if (failure.path === temp || noRoom.has(failure.code)) failure.path = path
   return err
 }
 
+/** Writes a new file, or with `hash` appends to the part that is there already. */
 async function write(
   { body }: ReadableFile,
-  temp: string,
-  { onBytes, signal }: SaveOptions,
-  hash?: Hash,
+  { temp, options: { onBytes, signal }, hash }: { temp: string; options: SaveOptions; hash?: Hash },
 ): Promise<void> {
   await pipeline(
     body,

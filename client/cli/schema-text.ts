@@ -1,4 +1,4 @@
-/** Schemas of the HTTP API as text for people. */
+/** Schemas of the HTTP API as text for the reference. */
 
 interface Schema {
   readonly type?: string
@@ -11,7 +11,7 @@ interface Schema {
   readonly patternProperties?: Readonly<Record<string, Schema>>
 }
 
-/** A schema as a type in the manner of TypeScript; descriptions become comments. */
+/** A JSON schema written like a TypeScript type, with descriptions as comments. */
 export function schemaText(schema: unknown, indent = ''): string {
   const { type, properties, required = [], items, anyOf, patternProperties } = schema as Schema
   const value = (schema as Schema).const

@@ -1,13 +1,14 @@
 /** `omg scrub`: every copy read and compared with its checksum. */
 import type { Command } from 'commander'
-import type { NewScrub, ScrubInfo } from '../../common/protocol/upkeep.ts'
+import type { DamageList, NewScrub, ScrubInfo } from '../../common/protocol/upkeep.ts'
 import { addressOf } from './address.ts'
 import { wholeNumber, type Cli } from './command.ts'
-import { parseDevid } from './device.ts'
+import { parseDevid } from './devid.ts'
 import { UsageError } from './failure.ts'
 import type { Output } from './output.ts'
+import { pageSize, pagesOf } from './pages.ts'
 import type { ConnectionOptions } from './session.ts'
-import { formatBytes, plural } from './text.ts'
+import { formatBytes } from './text.ts'
 
 interface StartOptions extends ConnectionOptions {
   readonly domain?: string
@@ -15,33 +16,39 @@ interface StartOptions extends ConnectionOptions {
   readonly device?: string
 }
 
-/** Files that are asked for at once. */
-const pageSize = 1000
-
 /** Adds the commands. */
 export function addScrub(program: Command, cli: Cli): void {
   const group = program
     .command('scrub')
-    .description('read every copy and compare it with its checksum; what is bad is replaced')
+    .description('read every copy, compare it with its checksum, and replace bad copies')
+  addList(group, cli)
+  addStart(group, cli)
+  addStop(group, cli)
+  addDamage(group, cli)
+  addSweeps(group, cli)
+}
 
-  const list = cli
-    .online(group, 'list', 'show those that run and ran', 'an array of ScrubInfo')
+function addList(group: Command, cli: Cli): void {
+  const command = cli
+    .online(group, 'list', 'list the running and finished scrubs', 'an array of ScrubInfo')
     .aliases(['ls', 'status'])
-  list.action((options: ConnectionOptions) =>
-    cli.run(list, options, async ({ api, signal, out, json }) => {
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const scrubs = await api.listScrubs({ signal })
       if (json) await out.json(scrubs)
       else await writeScrubs(scrubs, out)
     }),
   )
+}
 
-  const start = cli
-    .online(group, 'start', 'read everything now, or what is named', 'the ScrubInfo')
+function addStart(group: Command, cli: Cli): void {
+  const command = cli
+    .online(group, 'start', 'read all copies now, or only some of them', 'the ScrubInfo')
     .option('--domain <DOMAIN>', 'only files of this domain')
-    .option('--class <NAME>', 'of it, only files of this class')
+    .option('--class <NAME>', 'only files of this class of the domain')
     .option('--device <DEVID>', 'only copies on this device')
-  start.action((options: StartOptions) =>
-    cli.run(start, options, async ({ api, signal, out, json }) => {
+  command.action((options: StartOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const { domain, class: name, device } = options
       if (name !== undefined && domain === undefined) throw new UsageError('--class needs --domain')
       const scope: NewScrub = {
@@ -54,48 +61,49 @@ export function addScrub(program: Command, cli: Cli): void {
       else await writeScrubs([scrub], out)
     }),
   )
+}
 
-  const stop = cli
-    .online(group, 'stop', 'end one by its number', '{ id }')
-    .argument('<ID>', 'as list shows it', wholeNumber(1, Number.MAX_SAFE_INTEGER))
-  stop.action((id: number, options: ConnectionOptions) =>
-    cli.run(stop, options, async ({ api, signal, out, json }) => {
+function addStop(group: Command, cli: Cli): void {
+  const command = cli
+    .online(group, 'stop', 'stop a scrub', '{ id }')
+    .argument('<ID>', 'its id, as omg scrub list shows it', wholeNumber(1, Number.MAX_SAFE_INTEGER))
+  command.action((id: number, options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       await api.stopScrub(id, { signal })
       if (json) await out.json({ id })
       else await out.write(`${id}  stopped\n`)
     }),
   )
+}
 
-  const damage = cli.online(
+function addDamage(group: Command, cli: Cli): void {
+  const command = cli.online(
     group,
     'damage',
-    'list the files of which no good copy is known',
-    'one entry of DamageList a line',
+    'list the files that have no good copy left, as far as is known',
+    'one entry of DamageList per line',
   )
-  damage.action((options: ConnectionOptions) =>
-    cli.run(damage, options, async ({ api, signal, out, json }) => {
-      for (let after: number | undefined = 0; after !== undefined;) {
-        const files = await api.listDamage({ after, limit: pageSize }, { signal })
-        for (const file of files) {
-          if (json) await out.json(file)
-          else {
-            const fid = String(file.fid).padStart(10)
-            await out.write(`${fid}  ${file.foundAt}  ${addressOf(file)}\n`)
-          }
-        }
-        after = files.length < pageSize ? undefined : files.at(-1)?.fid
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
+      const pages = pagesOf<DamageList[number]>(last =>
+        api.listDamage({ after: last?.fid ?? 0, limit: pageSize }, { signal }),
+      )
+      for await (const files of pages) {
+        await out.lines(files.map(file => (json ? JSON.stringify(file) : damageLine(file))))
       }
     }),
   )
+}
 
-  const sweeps = cli.online(
+function addSweeps(group: Command, cli: Cli): void {
+  const command = cli.online(
     group,
     'sweeps',
-    'show how far the comparison of each device with the database is',
+    'show how far each device has been compared with the database',
     'the SweepList',
   )
-  sweeps.action((options: ConnectionOptions) =>
-    cli.run(sweeps, options, async ({ api, signal, out, json }) => {
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const found = await api.listSweeps({ signal })
       if (json) return out.json(found)
       await out.table(
@@ -105,7 +113,7 @@ export function addScrub(program: Command, cli: Cli): void {
           { title: 'WRONG', right: true },
           { title: 'EXTRA', right: true },
           { title: 'REMOVED', right: true },
-          { title: 'ROUND BEFORE' },
+          { title: 'LAST FINISHED' },
         ],
         found.map(({ devid, files, wrong, extra, removed, finishedAt }) => [
           `dev${devid}`,
@@ -120,6 +128,9 @@ export function addScrub(program: Command, cli: Cli): void {
   )
 }
 
+const damageLine = (file: DamageList[number]): string =>
+  `${String(file.fid).padStart(10)}  ${file.foundAt}  ${addressOf(file)}`
+
 function writeScrubs(scrubs: readonly ScrubInfo[], out: Output): Promise<void> {
   return out.table(
     [
@@ -133,7 +144,7 @@ function writeScrubs(scrubs: readonly ScrubInfo[], out: Output): Promise<void> {
     scrubs.map(scrub => [
       String(scrub.id),
       scopeOf(scrub),
-      plural(scrub.files, 'file'),
+      String(scrub.files),
       formatBytes(scrub.bytes),
       String(scrub.bad),
       scrub.finishedAt ?? '-',
@@ -142,7 +153,7 @@ function writeScrubs(scrubs: readonly ScrubInfo[], out: Output): Promise<void> {
 }
 
 function scopeOf({ continuous, domain, class: name, devid }: ScrubInfo): string {
-  if (continuous) return 'always'
+  if (continuous) return 'everything, always'
   const parts = [domain, name, devid === undefined ? undefined : `dev${devid}`]
   return parts.filter(part => part !== undefined).join(' ') || 'everything'
 }

@@ -1,4 +1,4 @@
-/** The connection of a command to the trackers, and its end. */
+/** A session: what a command works with while it talks to trackers, closed at its end. */
 import { setMaxListeners } from 'node:events'
 import { CodedError } from '../../common/errors.ts'
 import type { Client } from '../index.ts'
@@ -9,62 +9,48 @@ import type { Output } from './output.ts'
 
 export type { ConnectionOptions } from './connection.ts'
 
-/** The streams and the environment of this process. */
+/** The parts of `process` that commands use; tests pass their own. */
 export type Host = Pick<NodeJS.Process, 'env' | 'stdin' | 'stdout' | 'stderr'>
 
-/** Arguments are looked at before trackers are asked, which throws unauthorized without a token. */
 export interface Session {
+  /** Throws unauthorized when there is no token, so commands check their arguments before they use it. */
   readonly api: TrackerApi
-  /** The files of a domain. */
+  /** The client of a domain. Throws unauthorized, like `api`. */
   readonly client: (domain: string) => Client
-  /** Aborted when the program is told to end. */
+  /** Aborted when a signal tells the program to end. */
   readonly signal: AbortSignal
   readonly trackers: readonly string[]
-  readonly token: string | undefined
-  /** Asks one tracker by itself, with the session's token or another. Rejects with what `work` does. */
+  /** Runs `work` with the API of one tracker only, with the token of the session or another one. */
   readonly askOne: <T>(
     tracker: string,
     work: (api: TrackerApi) => Promise<T>,
     token?: string,
   ) => Promise<T>
   readonly out: Output
-  /** Results are to be written as JSON. */
+  /** `--json` was given: results are written as JSON. */
   readonly json: boolean
   readonly host: Host
 }
 
-/** Milliseconds to keep asking trackers that do not answer: a person waits for the word. */
+/** Milliseconds for a request with all its tries: less than the SDK allows, since a person is waiting. */
 const budgetMs = 3_000
 
 /**
- * Runs `work` with a session. SIGINT, SIGTERM and SIGHUP abort its signal, a second one ends the
- * process as it would without us. Throws UsageError for the options, or what `work` throws; once the
- * signal was aborted Interrupted.
+ * Runs `work` with a session. The first SIGINT, SIGTERM or SIGHUP aborts the signal of the session, and
+ * this throws Interrupted; a second one ends the process at once. Otherwise throws what `findConnection`
+ * and `work` throw.
  */
 export async function withSession(
   { host, out, options }: { host: Host; out: Output; options: ConnectionOptions },
   work: (session: Session) => Promise<void>,
 ): Promise<void> {
   const { trackers, token } = await findConnection(options, host.env)
-  const abort = new AbortController()
-  setMaxListeners(0, abort.signal) // each file under way listens to it, and its requests do
-  const handlers = endSignals.map(
-    signal => [signal, () => interrupt(new Interrupted(signal))] as const,
-  )
-  const stopListening = (): void => {
-    for (const [signal, handler] of handlers) process.off(signal, handler)
-  }
-  function interrupt(reason: Interrupted): void {
-    stopListening()
-    abort.abort(reason)
-  }
-  for (const [signal, handler] of handlers) process.on(signal, handler)
-
+  const { signal, stopListening } = listenToSignals()
   const needToken = (): string => {
     if (token === undefined) throw new CodedError('unauthorized', 'there is no token')
     return token
   }
-  // Loaded now, so that help and complaints about the command line come at once.
+  // Not loaded earlier: help and errors of the command line should come at once.
   const { createClient, createTrackerApi } = await import('../index.ts')
   let root: Client | undefined
   const connect = (): Client =>
@@ -75,9 +61,8 @@ export async function withSession(
         return connect().api
       },
       client: domain => connect().domain(domain),
-      signal: abort.signal,
+      signal,
       trackers,
-      token,
       async askOne(tracker, ask, other = needToken()) {
         const api = createTrackerApi({ trackers: [tracker], token: other, budgetMs })
         try {
@@ -91,10 +76,26 @@ export async function withSession(
       host,
     })
   } catch (err) {
-    abort.signal.throwIfAborted()
+    signal.throwIfAborted()
     throw err
   } finally {
     stopListening()
     await root?.close()
   }
+}
+
+/** A signal that is aborted with Interrupted when the process is told to end. */
+function listenToSignals(): { readonly signal: AbortSignal; readonly stopListening: () => void } {
+  const abort = new AbortController()
+  setMaxListeners(0, abort.signal) // every transfer under way, and each of its requests, listens to it
+  const handlers = endSignals.map(name => [name, () => interrupt(new Interrupted(name))] as const)
+  const stopListening = (): void => {
+    for (const [name, handler] of handlers) process.off(name, handler)
+  }
+  function interrupt(reason: Interrupted): void {
+    stopListening() // so that a second signal ends the process at once
+    abort.abort(reason)
+  }
+  for (const [name, handler] of handlers) process.on(name, handler)
+  return { signal: abort.signal, stopListening }
 }

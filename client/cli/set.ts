@@ -1,4 +1,4 @@
-/** `omg set`: what is said about a file changed, its content left alone. */
+/** `omg set`: class, content type and metadata of a file are changed; its content stays. */
 import type { Command } from 'commander'
 import type { ChangeFile } from '../../common/protocol/files.ts'
 import { parseFile } from './address.ts'
@@ -18,18 +18,18 @@ interface Options extends ConnectionOptions {
 /** Adds the command. */
 export function addSet(program: Command, cli: Cli): void {
   const command = cli
-    .online(program, 'set', 'change class, type or metadata of a file', 'the FileInfo')
+    .online(program, 'set', 'change the class, content type or metadata of a file', 'the FileInfo')
     .argument('<DOMAIN:KEY>')
-    .option('--class <NAME>', 'replication class')
-    .option('--content-type <TYPE>', 'empty text clears it')
-    .option('--meta <NAME=VALUE>', 'set one text; may be given again', addMeta)
-    .option('--clear-meta', 'drop the texts that are there')
+    .option('--class <NAME>', 'class of the file')
+    .option('--content-type <TYPE>', 'content type; an empty value clears it')
+    .option('--meta <NAME=VALUE>', 'metadata to add or change; may be repeated', addMeta)
+    .option('--clear-meta', 'remove the metadata that the file has')
   command.action((address: string, options: Options) =>
     cli.run(command, options, async session => {
       const ref = parseFile(address)
       const { class: name, contentType, meta, clearMeta = false } = options
       if (name === undefined && contentType === undefined && !meta && !clearMeta) {
-        throw new UsageError('name what to change')
+        throw new UsageError('nothing to change: give at least one option')
       }
       const { api, signal } = session
       const before = meta && !clearMeta ? (await api.stat(ref, { signal })).metadata : {}

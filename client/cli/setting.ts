@@ -1,4 +1,4 @@
-/** `omg setting`: what holds for the whole cluster. */
+/** `omg setting`: settings of the whole cluster. */
 import type { Command } from 'commander'
 import type { Cli } from './command.ts'
 import type { ConnectionOptions } from './session.ts'
@@ -9,10 +9,10 @@ export function addSetting(program: Command, cli: Cli): void {
   const group = program
     .command('setting')
     .alias('settings')
-    .description('what holds for the whole cluster')
+    .description('manage the settings of the whole cluster')
 
   const list = cli
-    .online(group, 'list', 'show those that were set', 'the Settings: texts by name')
+    .online(group, 'list', 'list the settings that were changed', 'the Settings: values by name')
     .alias('ls')
   list.action((options: ConnectionOptions) =>
     cli.run(list, options, async ({ api, signal, out, json }) => {
@@ -24,7 +24,7 @@ export function addSetting(program: Command, cli: Cli): void {
   )
 
   const set = cli
-    .online(group, 'set', 'set one', '{ NAME: VALUE }')
+    .online(group, 'set', 'change a setting', '{ NAME: VALUE }')
     .argument('<NAME>')
     .argument('<VALUE>')
   set.action((name: string, value: string, options: ConnectionOptions) =>
@@ -36,7 +36,7 @@ export function addSetting(program: Command, cli: Cli): void {
   )
 
   const unset = cli
-    .online(group, 'unset', 'take one back to its default', '{ name }')
+    .online(group, 'unset', 'reset a setting to its default', '{ name }')
     .argument('<NAME>')
   unset.action((name: string, options: ConnectionOptions) =>
     cli.run(unset, options, async ({ api, signal, out, json }) => {

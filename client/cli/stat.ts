@@ -1,15 +1,20 @@
-/** `omg stat`: what is known of a file. */
+/** `omg stat`: the attributes of a file. */
 import type { Command } from 'commander'
 import type { FileInfo } from '../../common/protocol/files.ts'
 import { parseFile } from './address.ts'
 import type { Cli } from './command.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, printable } from './text.ts'
+import { deviceNames, formatBytes, printable } from './text.ts'
 
 /** Adds the command. */
 export function addStat(program: Command, cli: Cli): void {
   const command = cli
-    .online(program, 'stat', 'show what is known of a file', 'the FileInfo')
+    .online(
+      program,
+      'stat',
+      'show size, type, class, metadata and devices of a file',
+      'the FileInfo',
+    )
     .argument('<DOMAIN:KEY>')
   command.action((address: string, options: ConnectionOptions) =>
     cli.run(command, options, async session => {
@@ -20,7 +25,7 @@ export function addStat(program: Command, cli: Cli): void {
   )
 }
 
-/** Writes all that is known of a file. */
+/** Prints the attributes of a file. */
 export async function writeFile(file: FileInfo, { out, json }: Session): Promise<void> {
   if (json) return out.json(file)
   const rows = [
@@ -33,7 +38,7 @@ export async function writeFile(file: FileInfo, { out, json }: Session): Promise
     ['sha256', file.sha256 ?? '-'],
     ['created', file.createdAt],
     ['modified', file.modifiedAt],
-    ['devices', file.devids.join(' ')],
+    ['devices', deviceNames(file.devids)],
     ...Object.entries(file.metadata).map(([name, value]) => [`meta ${name}`, value]),
   ]
   const lines = rows.map(

@@ -14,12 +14,12 @@ interface Sum {
   bytes: number
 }
 
-/** What is counted, over all files. */
-export interface Stats {
-  /** When that count began, ISO 8601. */
+/** The counts, over all files. */
+interface Stats {
+  /** When the count began, ISO 8601. */
   countedAt: string
   highestFid: number
-  /** By domain and class. `copies`: files by the number of their copies. */
+  /** By domain and class. `copies` maps a number of copies to the number of files that have so many. */
   readonly classes: {
     readonly domain: string
     readonly class: string
@@ -46,10 +46,10 @@ export function addStats(program: Command, cli: Cli): void {
     .online(
       program,
       'stats',
-      'count files by domain, class, copies and device; where there are many, as a tracker has counted them within the last hours',
+      'count files by domain, class, copies and device; where there are many, show the last count of the trackers',
       '{ countedAt, highestFid, classes, devices, queues: QueueList }',
     )
-    .option('--fresh', 'count them now, which takes long where there are many')
+    .option('--fresh', 'count now, which takes long where there are many')
   command.action((options: Options) =>
     cli.run(command, options, async ({ api, signal, out, json }) => {
       const now = new Date().toISOString()
@@ -85,7 +85,7 @@ interface Counter {
   readonly all: (counts: FileCounts) => void
 }
 
-/** Adds files to `stats`, one by one or as they were counted elsewhere. */
+/** Adds to `stats`: `one` a single file, `all` what a tracker has counted. */
 function createCounter(stats: Stats): Counter {
   const classes = new Map<string, Stats['classes'][number]>()
   const devices = new Map(stats.devices.map(device => [device.devid, device]))

@@ -1,4 +1,4 @@
-/** `omg status`: whether all is well. */
+/** `omg status`: the state of the cluster. */
 import type { Command } from 'commander'
 import { formatAddress } from '../../common/address.ts'
 import type { DeviceInfo, HostInfo } from '../../common/protocol/configuration.ts'
@@ -7,7 +7,7 @@ import type { Cli } from './command.ts'
 import { outcomeOf, ToldFailure } from './failure.ts'
 import { painter } from './paint.ts'
 import type { ConnectionOptions, Session } from './session.ts'
-import { formatBytes, formatTable, plural, printable, type Cell } from './text.ts'
+import { formatSize, formatTable, plural, printable, type Cell } from './text.ts'
 
 /** Adds the command. */
 export function addStatus(program: Command, cli: Cli): void {
@@ -37,14 +37,14 @@ export function addStatus(program: Command, cli: Cli): void {
   )
 }
 
-/** What a tracker said of the cluster, or why it said nothing. */
+/** What a tracker answered, or why it did not. */
 interface TrackerAnswer {
   readonly url: string
   readonly status?: ClusterStatus
   readonly failure?: unknown
 }
 
-/** Asks every tracker that was named by itself, since each of them should answer. */
+/** Asks each tracker that was named separately: all of them should answer. */
 function askAll({ trackers, askOne, signal }: Session): Promise<TrackerAnswer[]> {
   return Promise.all(
     trackers.map(async url => {
@@ -61,7 +61,7 @@ function askAll({ trackers, askOne, signal }: Session): Promise<TrackerAnswer[]>
 const trackerToJson = ({ url, status, failure }: TrackerAnswer): object =>
   status ? { url, version: status.version } : { url, error: outcomeOf(failure).text }
 
-// Dead ones are gone for good: nothing is wrong with their being away.
+// What is dead is gone for good, so it may be away.
 const isThere = ({ status, observed }: HostInfo | DeviceInfo): boolean =>
   status === 'dead' || (status !== 'down' && observed !== 'unreachable')
 
@@ -69,7 +69,7 @@ const isWell = ({ hosts, devices }: ClusterStatus): boolean =>
   [...hosts, ...devices].every(isThere) &&
   devices.every(({ status, problem }) => status === 'dead' || problem === undefined)
 
-/** A cell for a state, in the colour of how good it is. */
+/** Makes table cells of states: good ones are green, bad ones red, others yellow. */
 function stateCell(stdout: NodeJS.WriteStream): (state: string) => Cell {
   const { red, green, yellow, plain } = painter(stdout)
   const paints: Readonly<Record<string, (text: string) => string>> = {
@@ -100,30 +100,33 @@ function describeTrackers(answers: readonly TrackerAnswer[], stdout: NodeJS.Writ
   )
 }
 
-/** Tables of hosts, devices and queues, as wide as the terminal at most. */
-export function describeStatus(
-  { version, hosts, devices, files, openUploads, queues, healing }: ClusterStatus,
-  stdout: NodeJS.WriteStream,
-): string {
-  const width = stdout.columns || 80
-  const { red, plain } = painter(stdout)
-  const word = stateCell(stdout)
-
-  const head = `omgfiles ${version}: ${[
+/** A summary and tables of hosts, devices and queues, at most as wide as the terminal. */
+export function describeStatus(status: ClusterStatus, stdout: NodeJS.WriteStream): string {
+  const { version, hosts, devices, files, openUploads, healing } = status
+  const { red } = painter(stdout)
+  const counts = [
     plural(hosts.length, 'host'),
     plural(devices.length, 'device'),
     `about ${plural(files, 'file')}`,
     plural(openUploads, 'open upload'),
-  ].join(', ')}\n`
-  const room = (space: Space): Cell[] => [
-    sizeText(space.usedBytes),
-    sizeText(space.totalBytes),
-    {
-      text: fillText(space),
-      paint: (space.usedBytes ?? 0) > 0.9 * (space.totalBytes ?? Infinity) ? red : plain,
-    },
   ]
-  const hostTable = formatTable(
+  const head = [
+    `omgfiles ${version}: ${counts.join(', ')}\n`,
+    flushLine(hosts, red),
+    problemLines(devices, red),
+    healingLine(healing),
+  ]
+  return [
+    head.join(''),
+    hostTable(hosts, stdout),
+    deviceTable(devices, stdout),
+    queueTable(status.queues, stdout),
+  ].join('\n')
+}
+
+function hostTable(hosts: readonly HostInfo[], stdout: NodeJS.WriteStream): string {
+  const word = stateCell(stdout)
+  return formatTable(
     [
       { title: 'HOST', shrink: true },
       { title: 'ADDRESS', shrink: true },
@@ -136,9 +139,22 @@ export function describeStatus(
       word(status),
       word(observed),
     ]),
-    width,
+    stdout.columns || 80,
   )
-  const deviceTable = formatTable(
+}
+
+function deviceTable(devices: readonly DeviceInfo[], stdout: NodeJS.WriteStream): string {
+  const { red, plain } = painter(stdout)
+  const word = stateCell(stdout)
+  const room = (space: Space): Cell[] => [
+    formatSize(space.usedBytes),
+    formatSize(space.totalBytes),
+    {
+      text: fillText(space),
+      paint: (space.usedBytes ?? 0) > 0.9 * (space.totalBytes ?? Infinity) ? red : plain,
+    },
+  ]
+  return formatTable(
     [
       { title: 'DEVICE' },
       { title: 'HOST', shrink: true },
@@ -158,9 +174,13 @@ export function describeStatus(
       ]),
       ['total', '', '', '', ...room(totalOf(devices))],
     ],
-    width,
+    stdout.columns || 80,
   )
-  const queueTable = formatTable(
+}
+
+function queueTable(queues: ClusterStatus['queues'], stdout: NodeJS.WriteStream): string {
+  const { red, plain } = painter(stdout)
+  return formatTable(
     [
       { title: 'QUEUE' },
       { title: 'WAITING', right: true },
@@ -173,24 +193,18 @@ export function describeStatus(
       String(due),
       { text: lastError ?? '-', paint: lastError === undefined ? plain : red },
     ]),
-    width,
+    stdout.columns || 80,
   )
-  return [
-    head + flushLine(hosts, red) + problemLines(devices, red) + healingLine(healing),
-    hostTable,
-    deviceTable,
-    queueTable,
-  ].join('\n')
 }
 
-/** Names the hosts that lose files when their power fails; empty when there is none. */
+/** A warning about hosts that lose files when their power fails; '' when there are none. */
 function flushLine(hosts: ClusterStatus['hosts'], paint: (text: string) => string): string {
   const names = hosts.filter(({ fsync }) => fsync === 'off').map(({ name }) => name)
   if (names.length === 0) return ''
   return `${paint('fsync: off')} on ${names.join(', ')}: a power cut there loses acknowledged files\n`
 }
 
-/** Why devices that answer are not as they should be, a line each; why others do not, the tables tell. */
+/** The problems of devices that can be reached, a line each. The tables show which cannot be reached. */
 function problemLines(devices: readonly DeviceInfo[], paint: (text: string) => string): string {
   return devices
     .flatMap(({ devid, status, observed, problem }) =>
@@ -201,29 +215,27 @@ function problemLines(devices: readonly DeviceInfo[], paint: (text: string) => s
     .join('')
 }
 
-/** What is lost, what waits and for how long; empty when there is nothing to say. */
+/** What is lost, what is away, and how long healing will take; '' when there is nothing to say. */
 function healingLine({ lost, waiting, files, secondsToSafe }: ClusterStatus['healing']): string {
   const names = (devids: readonly number[]): string => devids.map(devid => `dev${devid}`).join(', ')
   const parts = [
     lost.length > 0 && `treated as lost: ${names(lost.map(({ devid }) => devid))}`,
     waiting && `away, not treated as lost: ${names(waiting.devids)}, since ${waiting.why}`,
     files > 0 &&
-      `${plural(files, 'file')} to look after, safe in ${secondsToSafe === null ? 'an unknown time' : `about ${secondsToSafe} s`}`,
+      `${plural(files, 'file')} to check or copy, safe in ${secondsToSafe === null ? 'an unknown time' : `about ${secondsToSafe} s`}`,
   ].filter(part => typeof part === 'string')
   return parts.length > 0 ? `${parts.join('; ')}\n` : ''
 }
 
 type Space = Pick<DeviceInfo, 'usedBytes' | 'totalBytes'>
 
-/** Of the devices that have reported and are not gone for good. */
+/** The sum over the devices that are not dead. One that has not reported its size counts as 0. */
 function totalOf(devices: readonly DeviceInfo[]): Space {
   const here = devices.filter(({ status }) => status !== 'dead')
   const sum = (pick: (device: DeviceInfo) => number | null): number =>
     here.reduce((total, device) => total + (pick(device) ?? 0), 0)
   return { usedBytes: sum(one => one.usedBytes), totalBytes: sum(one => one.totalBytes) }
 }
-
-const sizeText = (bytes: number | null): string => (bytes === null ? '-' : formatBytes(bytes))
 
 function fillText({ usedBytes, totalBytes }: Space): string {
   if (usedBytes === null || !totalBytes) return '-'

@@ -1,15 +1,17 @@
-/** "Did you mean": what a name that does not exist was probably to be. */
+/** "Did you mean …?": suggestions for names that do not exist. */
 import { CodedError, isCoded, type ErrorCode } from '../../common/errors.ts'
 import type { TrackerApi } from '../tracker-api/index.ts'
 import { isFolder, lastPart, splitAddress } from './address.ts'
 import type { Session } from './session.ts'
 import { printable } from './text.ts'
 
-/** What there is of a kind, and other names that may stand on the same command line. */
+/** The names that could have been meant. */
 interface Names {
+  /** All existing names of the kind that was not found. */
   readonly names: readonly string[]
+  /** Existing names of another kind that may be on the same command line. */
   readonly others?: readonly string[]
-  /** The words that are meant for one of the names; else any. */
+  /** The words that may be a misspelt name; absent: all words of the command line. */
   readonly typed?: readonly string[]
 }
 
@@ -35,7 +37,7 @@ const tokens: Lister = async (api, signal) => ({
   names: (await api.listTokens({ signal })).map(({ name }) => name),
 })
 
-/** Neighbours of the first file that is named, in its folder. */
+/** The names in the folder of the first file that was named. */
 const files: Lister = async (api, signal, words) => {
   const [file] = words.flatMap(word => splitAddress(word) ?? [])
   if (!file) return { names: [] }
@@ -45,7 +47,7 @@ const files: Lister = async (api, signal, words) => {
   return { names: found.files.map(one => lastPart(one.key)), typed: [lastPart(key)] }
 }
 
-/** How to learn, in one request, what there is of the kind that was named. */
+/** How to list, with one request, the names of the kind that an error is about. */
 const listers: Partial<Record<ErrorCode, Lister>> = {
   unreg_domain: domains,
   domain_not_found: domains,
@@ -58,8 +60,8 @@ const listers: Partial<Record<ErrorCode, Lister>> = {
 }
 
 /**
- * The failure with a suggestion, where it is about a name that does not exist and one that does is
- * much like a word of the command line; else, and when the tracker does not tell, as it was.
+ * Adds a suggestion to an error about a name that does not exist, when an existing name is similar to
+ * one of `words`, the words of the command line. Returns any other error as it is. Never rejects.
  */
 export async function suggest(
   err: unknown,
@@ -71,7 +73,7 @@ export async function suggest(
   const {
     names,
     others = [],
-    // A file's domain stands before its key.
+    // A word may be a name, or an address that begins with the name of a domain.
     typed = words.flatMap(word => [word, splitAddress(word)?.domain ?? '']),
   } = await list(session.api, session.signal, words).catch((): Names => ({ names: [] }))
   const unknown = typed.filter(word => !names.includes(word) && !others.includes(word))
@@ -81,17 +83,17 @@ export async function suggest(
   return new CodedError(err.code, message, { cause: err })
 }
 
-/** The same for a file that is not there, and whose key is a folder's, where `-r` is all of that. */
+/** Adds the suggestion to use `-r` to an unknown_key error about a key that ends with `/`. */
 export function suggestRecursive(err: unknown, key: string): unknown {
   if (!isCoded(err, 'unknown_key') || !isFolder(key)) return err
-  const message = `${err.message}. Is it a folder? -r takes all that is in it`
+  const message = `${err.message}. Is it a folder? -r takes everything in it`
   return new CodedError(err.code, message, { cause: err })
 }
 
-/** Longer words are nobody's typing, and take long to compare. */
+/** Longer words are not compared: nobody typed them, and it would take long. */
 const longest = 100
 
-/** The name that is most like one of the words; undefined when none is much like it. */
+/** The name most similar to one of the words; undefined unless at most a third of its letters differ. */
 function nearest(words: readonly string[], names: readonly string[]): string | undefined {
   let found: string | undefined
   let least = Infinity
@@ -108,7 +110,7 @@ function nearest(words: readonly string[], names: readonly string[]): string | u
   return found
 }
 
-/** Letters to insert, drop or replace to make one text of the other (Levenshtein's distance). */
+/** Levenshtein's distance: letters to insert, drop or replace to turn one text into the other. */
 function editsBetween(a: string, b: string): number {
   let before = Array.from({ length: b.length + 1 }, (_, j) => j)
   for (let i = 1; i <= a.length; i++) {

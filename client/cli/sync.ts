@@ -1,7 +1,7 @@
-/** `omg sync`: a folder of this machine and one of the cluster made the same. */
+/** `omg sync`: a local folder and a folder of the cluster are made the same. */
 import { rm, stat } from 'node:fs/promises'
 import type { Command } from 'commander'
-import { addressDomain, isFolder, parseAddress, type Address } from './address.ts'
+import { addressDomain, parseFolder, type Address } from './address.ts'
 import type { Cli } from './command.ts'
 import { mayDestroy, type DestructiveOptions, destroys } from './confirm.ts'
 import { fetchAll } from './download-files.ts'
@@ -35,20 +35,20 @@ export function addSync(program: Command, cli: Cli): void {
       cli.online(
         program,
         'sync',
-        'make TARGET like SOURCE: a folder here and one of the cluster, in either direction',
-        'one Committed, FileInfo or { deleted } a line',
+        'make TARGET like SOURCE: a local folder and a folder of the cluster, in either direction',
+        'one Committed, FileInfo or { deleted } per line',
       ),
     ),
     '{ put }, { get } or { delete }',
   )
-    .argument('<SOURCE>', 'FOLDER or DOMAIN:KEY/')
-    .argument('<TARGET>', 'the other of the two')
-    .option('--delete', 'delete from TARGET what SOURCE does not have')
+    .argument('<SOURCE>', 'a local FOLDER, or DOMAIN:KEY/')
+    .argument('<TARGET>', 'the other one of the two')
+    .option('--delete', 'delete files of TARGET that SOURCE does not have')
   command.action((source: string, target: string, options: Options) =>
     cli.run(command, options, async session => {
-      const [from, to] = [addressOf(source), addressOf(target)]
+      const [from, to] = [remoteFolder(source), remoteFolder(target)]
       if ((from === undefined) === (to === undefined)) {
-        throw new UsageError('one of the two is a folder here, the other DOMAIN:KEY/')
+        throw new UsageError('give one local folder and one DOMAIN:KEY/')
       }
       if (options.delete && !options.dryRun) {
         const what = `delete from ${printable(target)} what ${printable(source)} does not have`
@@ -60,12 +60,9 @@ export function addSync(program: Command, cli: Cli): void {
   )
 }
 
-/** A folder of the cluster; undefined for a path. `./a:b` is a path. */
-function addressOf(text: string): Address | undefined {
-  if (!/^[^/.:]+:/.test(text)) return undefined
-  const address = parseAddress(text)
-  if (isFolder(address.key)) return address
-  throw new UsageError(`a folder ends with /: ${JSON.stringify(`${text}/`)}`)
+/** Reads a folder of the cluster; undefined for a path. `./a:b` is a path. */
+function remoteFolder(text: string): Address | undefined {
+  return /^[^/.:]+:/.test(text) ? parseFolder(text) : undefined
 }
 
 interface Work {
@@ -75,7 +72,7 @@ interface Work {
 
 type Pair = { readonly left?: LocalFile; readonly right?: RemoteFile }
 
-/** Both sides, name by name. */
+/** The files of both folders, paired by name: the local one on the left. */
 function bothSides(
   folder: string,
   { domain, key: prefix }: Address,
@@ -92,32 +89,32 @@ function bothSides(
 async function syncUp(folder: string, target: Address, { options, session }: Work): Promise<void> {
   const { out, json, signal, api } = session
   const { domain, key: prefix } = target
-  if (!(await stat(folder)).isDirectory()) throw new CommandFailure(`${folder}: is no folder`)
+  if (!(await stat(folder)).isDirectory()) throw new CommandFailure(`${folder}: is not a folder`)
   const skips = createSkips(out)
   const { count, total } = await measure(walk(folder, { onSkip: skips.onSkip, signal }))
-  const tell = (what: string, key: string): Promise<void> =>
+  const report = (what: string, key: string): Promise<void> =>
     out.step(json ? JSON.stringify({ [what]: key }) : `${what} ${addressDomain(domain)}:${key}`)
 
   async function* changed(meter: Meter): AsyncGenerator<Upload> {
     const pairs = bothSides(folder, target, { session, onSkip() {} })
     for await (const file of changedFiles(pairs, { meter, signal })) {
       const upload = uploadOf(file, prefix)
-      if (options.dryRun) await tell('put', printable(upload.key))
+      if (options.dryRun) await report('put', printable(upload.key))
       else yield upload
     }
   }
   await putAll(changed, { domain, options, session, label: plural(count, 'file'), total })
 
-  // What is new is there before anything goes.
-  if (options.delete && skips.any) out.note('nothing is deleted, since something was left out')
+  // Only after everything was stored: a failure before this deletes nothing.
+  if (options.delete && skips.any) out.note('nothing was deleted, since something was left out')
   else if (options.delete) {
     for await (const { left, right } of bothSides(folder, target, { session, onSkip() {} })) {
       if (left || !right) continue
       const { file } = right
-      if (options.dryRun) await tell('delete', printableKey(file))
+      if (options.dryRun) await report('delete', printableKey(file))
       else {
         await api.remove({ domain, key: file.keyBytes ?? file.key }, { signal }).catch(ignoreAbsent)
-        await tell('deleted', printableKey(file))
+        await report('deleted', printableKey(file))
       }
     }
   }
@@ -136,8 +133,8 @@ async function syncDown(
   const { out, json, signal, client } = session
   const files = client(source.domain)
   const found = await stat(folder).catch(() => undefined)
-  if (found && !found.isDirectory()) throw new CommandFailure(`${folder}: is no folder`)
-  const tell = (what: string, path: string): Promise<void> =>
+  if (found && !found.isDirectory()) throw new CommandFailure(`${folder}: is not a folder`)
+  const report = (what: string, path: string): Promise<void> =>
     out.step(json ? JSON.stringify({ [what]: path }) : `${what} ${printable(path)}`)
 
   const remote = () => listBelow(files, { prefix: source.key, signal })
@@ -145,7 +142,7 @@ async function syncDown(
     for await (const entry of remote()) {
       const place = pathFor(folder, entry)
       if ('path' in place && !(await hasContent(place.path, entry.file, signal))) {
-        await tell('get', place.path)
+        await report('get', place.path)
       }
     }
   } else {
@@ -162,10 +159,10 @@ async function syncDown(
   if (!options.delete || !found) return
   for await (const { left, right } of bothSides(folder, source, { session, onSkip() {} })) {
     if (!left || right) continue
-    if (options.dryRun) await tell('delete', left.path)
+    if (options.dryRun) await report('delete', left.path)
     else {
       await rm(left.path, { force: true })
-      await tell('deleted', left.path)
+      await report('deleted', left.path)
     }
   }
 }

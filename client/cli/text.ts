@@ -1,11 +1,12 @@
 /** How names, sizes and tables look as text. */
 
-// Control characters (C0, DEL, C1), line separators, marks that reorder text, lone surrogates.
+// Control characters (C0, DEL, C1), line separators, marks that reorder text, lone surrogates: all
+// that could steer a terminal, break a line, or make a name look like another one.
 const steering =
   // oxlint-disable-next-line no-control-regex
   /[\u0000-\u001f\u007f-\u009f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]|\p{Cs}/gu
 
-/** `text` with everything escaped that could steer a terminal or break a line: `\x1b`, `\u202e`. */
+/** Makes `text` safe to print: everything in `steering` is escaped, as in `\x1b` or `\u202e`. */
 export function escapeControls(text: string): string {
   return text.replace(steering, char => {
     const code = char.charCodeAt(0)
@@ -13,12 +14,15 @@ export function escapeControls(text: string): string {
   })
 }
 
-/** A name as text: `escapeControls`, and `\\` for a backslash, so that it stands for one name only. */
+/**
+ * Makes a name safe to print. Unlike `escapeControls` it also doubles backslashes, so that no two
+ * names look the same.
+ */
 export function printable(name: string): string {
   return escapeControls(name.replaceAll('\\', '\\\\'))
 }
 
-/** A key as text: `printable`, and `\xff` for bytes that are not UTF-8. */
+/** Makes a key safe to print: like `printable`, with `\xff` for bytes of a key that is not UTF-8. */
 export function printableKey({
   key,
   keyBytes,
@@ -36,7 +40,7 @@ const escapeByte = (code: number): string => `\\x${code.toString(16).padStart(2,
 
 const units = ['B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB']
 
-/** Bytes with three digits that count: `1.23 MB`, of 1000 kB. */
+/** A size with three significant digits, in units of 1000: `1.23 MB`. */
 export function formatBytes(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`
   let value = bytes / 1000
@@ -44,6 +48,10 @@ export function formatBytes(bytes: number): string {
   for (; value >= 999.5 && power < units.length - 1; power++) value /= 1000
   return `${value.toPrecision(3)} ${units[power]}`
 }
+
+/** A size that may not be known, which is `-`. */
+export const formatSize = (bytes: number | null): string =>
+  bytes === null ? '-' : formatBytes(bytes)
 
 /** Seconds as `m:ss` or `h:mm:ss`. */
 export function formatSeconds(seconds: number): string {
@@ -59,19 +67,23 @@ export function formatSeconds(seconds: number): string {
 export const plural = (count: number, noun: string, nouns = `${noun}s`): string =>
   `${count.toLocaleString('en')} ${count === 1 ? noun : nouns}`
 
+/** `dev1 dev2`; `none` when there are none. */
+export const deviceNames = (devids: readonly number[], none = '-'): string =>
+  devids.map(devid => `dev${devid}`).join(' ') || none
+
 export interface Column {
   readonly title: string
   readonly right?: boolean
-  /** Made shorter where the table is too wide. */
+  /** Its cells may be shortened where the table would be too wide. */
   readonly shrink?: boolean
 }
 
-/** A cell, and what is put around its text where colours are shown. */
+/** A cell: its text, or its text and a function that colours it. */
 export type Cell = string | { readonly text: string; readonly paint: (text: string) => string }
 
 /**
- * A table with its titles on top, one line each, columns two spaces apart. Cells are made printable.
- * Columns that may be shrunk are, to keep its lines within `width` columns of a terminal.
+ * A table: titles on top, a line for each row, two spaces between columns. Cells are made printable.
+ * Where a line would be wider than `width` terminal columns, columns marked `shrink` get narrower.
  */
 export function formatTable(
   columns: readonly Column[],
@@ -103,7 +115,8 @@ export function formatTable(
 
 const cellText = (cell: Cell): string => printable(typeof cell === 'string' ? cell : cell.text)
 
-// What terminals give two columns (Unicode's UAX #11: East Asian Wide and Fullwidth), and none.
+// Characters that take two columns on a terminal (East Asian Wide and Fullwidth of Unicode's UAX #11),
+// and below those that take none.
 const wide =
   /[\u1100-\u115f\u2e80-\u303e\u3041-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff01-\uff60\uffe0-\uffe6\u{20000}-\u{3fffd}]|\p{Emoji_Presentation}/u
 const joined = /\p{M}|[\u200b-\u200d]/u
@@ -114,7 +127,7 @@ const columnsOf = (char: string): number => (joined.test(char) ? 0 : wide.test(c
 const widthOf = (text: string): number =>
   Array.from(text).reduce((sum, char) => sum + columnsOf(char), 0)
 
-/** `text` in at most `size` columns. */
+/** `text`, cut to at most `size` columns; `…` stands for what is left out. */
 export function shorten(text: string, size: number): string {
   if (widthOf(text) <= size) return text
   let kept = ''
@@ -127,7 +140,7 @@ export function shorten(text: string, size: number): string {
   return `${kept}…`
 }
 
-/** Words in lines of at most `width` columns; a longer word has a line of its own. */
+/** Breaks a text into lines of at most `width` columns; a longer word gets a line of its own. */
 export function wrap(text: string, width: number): string {
   const lines: string[] = []
   let line = ''

@@ -1,4 +1,4 @@
-/** `omg token`: who may ask for what. */
+/** `omg token`: API tokens, which say who may do what. */
 import { Option, type Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
 import type { TokenScope } from '../../common/protocol/configuration.ts'
@@ -19,13 +19,21 @@ interface AddOptions extends ConnectionOptions {
 
 /** Adds the commands. */
 export function addToken(program: Command, cli: Cli): void {
-  const group = program.command('token').alias('tokens').description('who may ask for what')
+  const group = program
+    .command('token')
+    .alias('tokens')
+    .description('manage API tokens: who may do what')
+  addList(group, cli)
+  addAdd(group, cli)
+  addDelete(group, cli)
+}
 
-  const list = cli
-    .online(group, 'list', 'show them, not their text', 'an array of TokenInfo')
+function addList(group: Command, cli: Cli): void {
+  const command = cli
+    .online(group, 'list', 'list the tokens, without their text', 'an array of TokenInfo')
     .alias('ls')
-  list.action((options: ConnectionOptions) =>
-    cli.run(list, options, async ({ api, signal, out, json }) => {
+  command.action((options: ConnectionOptions) =>
+    cli.run(command, options, async ({ api, signal, out, json }) => {
       const tokens = await api.listTokens({ signal })
       if (json) return out.json(tokens)
       await out.table(
@@ -41,28 +49,30 @@ export function addToken(program: Command, cli: Cli): void {
       )
     }),
   )
+}
 
-  const add = cli
+function addAdd(group: Command, cli: Cli): void {
+  const command = cli
     .online(
       group,
       'add',
-      'create one and print its text, which is never shown again',
+      'create a token and print its text, which is never shown again',
       'the CreatedToken',
     )
     .argument('<NAME>')
     .addOption(
-      new Option('--scope <SCOPE>', `what it may do: ${scopes.join(', ')}`)
+      new Option('--scope <SCOPE>', `what the token allows: ${scopes.join(', ')}`)
         .argParser(oneOf(scopes))
         .makeOptionMandatory(),
     )
-    .option('--domain <DOMAIN>', 'where it may write or read')
+    .option('--domain <DOMAIN>', 'the domain that it may write or read')
     .option(
       '--rate <N>',
-      'requests a second that each tracker takes with it; any number where not given',
+      'requests per second that each tracker accepts with it; else any number',
       wholeNumber(1, 1_000_000),
     )
-  add.action((name: string, options: AddOptions) =>
-    cli.run(add, options, async session => {
+  command.action((name: string, options: AddOptions) =>
+    cli.run(command, options, async session => {
       const { scope, domain, rate } = options
       if ((scope === 'admin') !== (domain === undefined)) {
         const text = scope === 'admin' ? 'goes without' : 'needs'
@@ -80,15 +90,19 @@ export function addToken(program: Command, cli: Cli): void {
       else await out.write(`${created.token}\n`)
     }),
   )
+}
 
-  const remove = destroys(cli.online(group, 'delete', 'withdraw one: it works no longer', '{ id }'))
+function addDelete(group: Command, cli: Cli): void {
+  const command = destroys(
+    cli.online(group, 'delete', 'delete a token, which then stops working', '{ id }'),
+  )
     .alias('rm')
     .argument('<ID|NAME>')
-  remove.action((which: string, options: DestructiveOptions) =>
-    cli.run(remove, options, async session => {
+  command.action((which: string, options: DestructiveOptions) =>
+    cli.run(command, options, async session => {
       const { api, signal, out, json } = session
       if (options.dryRun) await idOf(which, api, signal)
-      if (!(await mayDestroy(`withdraw token ${printable(which)}`, options, session))) return
+      if (!(await mayDestroy(`delete token ${printable(which)}`, options, session))) return
       const id = /^\d{1,9}$/.test(which) ? Number(which) : await idOf(which, api, signal)
       await api.deleteToken(id, { signal })
       if (json) await out.json({ id })

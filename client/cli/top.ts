@@ -1,4 +1,4 @@
-/** `omg top`: the state of the cluster, again and again. */
+/** `omg top`: the state of the cluster, updated all the time. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { InvalidArgumentError, type Command } from 'commander'
 import type { ClusterStatus } from '../../common/protocol/status.ts'
@@ -11,14 +11,14 @@ interface Options extends ConnectionOptions {
   readonly count?: number
 }
 
-/** What has changed since the round before, per second. */
+/** Changes per second since the round before. */
 interface Rates {
   readonly files: number
   readonly replicate: number
   readonly delete: number
 }
 
-/** The other screen of a terminal, without the cursor; and back. */
+/** To the alternate screen of the terminal, with the cursor hidden; and back. */
 const enter = '\x1b[?1049h\x1b[?25l'
 const leave = '\x1b[?25h\x1b[?1049l'
 const home = '\x1b[H'
@@ -31,11 +31,11 @@ export function addTop(program: Command, cli: Cli): void {
     .online(
       program,
       'top',
-      'show the state of the cluster until Ctrl-C; one line a round where that is no terminal',
-      '{ at, rates, …ClusterStatus } a round',
+      'show the state of the cluster until Ctrl-C; without a terminal, print one line per round',
+      '{ at, rates, …ClusterStatus } per round',
     )
-    .option('--interval <SECONDS>', 'between two rounds', seconds, 2)
-    .option('--count <N>', 'end after so many', wholeNumber(1, 1_000_000))
+    .option('--interval <SECONDS>', 'time between two rounds', seconds, 2)
+    .option('--count <N>', 'end after so many rounds', wholeNumber(1, 1_000_000))
   command.action((options: Options) =>
     cli.run(command, options, async session => {
       const { stdout } = session.host
@@ -92,7 +92,7 @@ const signed = (rate: number): string => `${rate > 0 ? '+' : ''}${rate.toFixed(1
 const drawScreen: Show = async ({ status, rates }, { host: { stdout }, out }) => {
   const head = `${new Date().toISOString().slice(11, 19)}  files ${signed(rates.files)}  to replicate ${signed(rates.replicate)}  to delete ${signed(rates.delete)}`
   const lines = `${head}\n${describeStatus(status, stdout)}`.split('\n').slice(0, stdout.rows - 1)
-  // Line by line over what is there, so that nothing flickers.
+  // Overwriting line by line does not flicker, as clearing the screen would.
   await out.write(home + lines.map(line => line + clearLine).join('\n') + clearBelow)
 }
 

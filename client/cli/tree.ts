@@ -1,4 +1,4 @@
-/** Folders of this machine and folders of a domain, in one order, side by side. */
+/** Local folders and folders of the cluster: walking both in the same order, and comparing files. */
 import { createHash } from 'node:crypto'
 import { createReadStream } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import type { Output } from './output.ts'
 /** A regular file below a folder. */
 export interface LocalFile {
   readonly path: string
-  /** Its path from the folder on, with slashes. */
+  /** Its path relative to the folder, with slashes. */
   readonly name: string
   readonly size: number
 }
@@ -19,14 +19,14 @@ export interface LocalFile {
 /** A file of the cluster below a prefix. */
 export interface RemoteFile {
   readonly file: FileEntry
-  /** Its key behind the prefix. With a key that is not UTF-8 only an approximation. */
+  /** Its key without the prefix. When the key is not UTF-8, only an approximation. */
   readonly name: string
 }
 
-/** Told of what is left out, and why. */
+/** Called for each file that is left out, with the reason. */
 export type OnSkip = (path: string, why: string) => void
 
-/** Tells the user of what is left out, and keeps in mind that there was something. */
+/** Prints what is left out, and remembers whether anything was. */
 export function createSkips(out: Output): { readonly onSkip: OnSkip; readonly any: boolean } {
   let any = false
   return {
@@ -40,7 +40,7 @@ export function createSkips(out: Output): { readonly onSkip: OnSkip; readonly an
   }
 }
 
-/** How many files there are and how large they are together. */
+/** Counts files and adds up their sizes. */
 export async function measure(
   files: AsyncIterable<{ readonly size: number | undefined }>,
 ): Promise<{ count: number; total: number }> {
@@ -53,13 +53,13 @@ export async function measure(
   return { count, total }
 }
 
-/** What downloads are called until they are complete: left out where folders are put. */
-export const isPart = (name: string): boolean => /^\.omg-.*\.part$/.test(name)
+/** True for the temporary name of a download that is not complete. Such files are never stored. */
+const isPart = (name: string): boolean => /^\.omg-.*\.part$/.test(name)
 
 /**
- * The regular files below `folder`, in the byte order of their names, which is that of keys. Links to
- * files count as files. `onSkip` is told of what cannot become a key or be read as a file: links to
- * folders (they may go in circles), sockets, names that are not UTF-8.
+ * The regular files below `folder`, in byte order of their names, which is the order of keys too. Links to
+ * files count as files. What cannot be stored is passed to `onSkip`: links to folders (they could form
+ * circles), sockets, names that are not UTF-8.
  */
 export async function* walk(
   folder: string,
@@ -69,7 +69,7 @@ export async function* walk(
     signal.throwIfAborted()
     const entries = (await readdir(path, { withFileTypes: true })).map(entry => ({
       entry,
-      // A folder stands where the names in it stand.
+      // The slash puts a folder where the keys of the files in it are.
       at: Buffer.from(entry.isDirectory() ? `${entry.name}/` : entry.name),
     }))
     for (const { entry } of entries.sort((a, b) => Buffer.compare(a.at, b.at))) {
@@ -93,7 +93,7 @@ export async function* walk(
 
 const describe = (isDirectory: boolean | undefined): string => {
   if (isDirectory === undefined) return 'a link to nothing'
-  return isDirectory ? 'a link to a folder' : 'no regular file'
+  return isDirectory ? 'a link to a folder' : 'not a regular file'
 }
 
 /** The files below `prefix`, in the byte order of their keys. */
@@ -106,7 +106,10 @@ export async function* listBelow(
   }
 }
 
-/** Both sides of each name, where a side may lack it. Holds one of each in memory. */
+/**
+ * Merges two sequences in byte order of their names into pairs of the same name; a side that lacks the
+ * name is absent. Holds only one element of each in memory.
+ */
 export async function* pair<L extends { name: string }, R extends { name: string }>(
   left: AsyncIterable<L>,
   right: AsyncIterable<R>,
@@ -131,7 +134,7 @@ export async function* pair<L extends { name: string }, R extends { name: string
 const compareNames = (a: string, b: string): number =>
   Buffer.compare(Buffer.from(a), Buffer.from(b))
 
-/** True when the file at `path` has the content of `file`; false too when its SHA-256 is not known. */
+/** True when the file at `path` has the given size and SHA-256; false when the SHA-256 is not known. */
 export async function hasContent(
   path: string,
   { size, sha256 }: Pick<FileEntry, 'size' | 'sha256'>,
@@ -145,8 +148,8 @@ export async function hasContent(
 }
 
 /**
- * The path below `folder` for a file with this name, or why there can be none: a name must not lead
- * out of the folder, nor mean another file than it says.
+ * The path below `folder` for a file of the cluster, or why it cannot have one: its name must not lead
+ * out of the folder, and two names must not end up at the same path.
  */
 export function pathFor(
   folder: string,
@@ -156,9 +159,11 @@ export function pathFor(
   if (name.includes('\0')) return { why: 'its key holds a NUL' }
   const parts = name.split('/')
   if (parts.some(part => part === '' || part === '.' || part === '..')) {
-    return { why: 'its key is no path' }
+    return { why: 'its key is not a valid path' }
   }
-  if (process.platform === 'win32' && /[<>:"\\|?*]/.test(name)) return { why: 'its key is no path' }
+  if (process.platform === 'win32' && /[<>:"\\|?*]/.test(name)) {
+    return { why: 'its key is not a valid path' }
+  }
   if (parts.some(part => Buffer.byteLength(part) > 255)) return { why: 'its name is too long' }
   return { path: join(folder, ...parts) }
 }

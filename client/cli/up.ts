@@ -6,7 +6,7 @@ import { oneOf, wholeNumber, type Cli } from './command.ts'
 
 const logLevels: readonly LogLevel[] = ['trace', 'debug', 'info', 'warn', 'error', 'silent']
 
-/** Nodes listen from here above the port base, ten ports apart, each on two ports. */
+/** The first node listens this far above the port base, the others ten ports apart; each uses two ports. */
 const nodeOffset = 500
 const nodeStep = 10
 
@@ -28,20 +28,20 @@ export function addUp(program: Command, { host }: Cli): void {
   program
     .command('up')
     .description('run the whole system on this machine, with a photo application as an example')
-    .option('--data <DIR>', 'directory for everything it writes', './data')
+    .option('--data <DIR>', 'directory for all its files', './data')
     .option(
       '--port-base <P>',
       'MogileFS protocol on P+1, HTTP on P+2, reproxy on P+80, nodes on P+500, P+510, …; 0: free ports',
       wholeNumber(0, 65535),
       7000,
     )
-    .option('--hosts <N>', 'storage nodes', wholeNumber(1, 50), 3)
-    .option('--devices <N>', 'devices of each', wholeNumber(1, 50), 2)
-    .option('--database-url <URL>', 'Postgres to use instead of its own (DATABASE_URL)')
+    .option('--hosts <N>', 'number of storage nodes', wholeNumber(1, 50), 3)
+    .option('--devices <N>', 'devices of each storage node', wholeNumber(1, 50), 2)
+    .option('--database-url <URL>', 'Postgres to use instead of its own (or DATABASE_URL)')
     .option('--app <HOST:PORT>', 'web application behind the reproxy, instead of the example')
-    .option('--open', 'nodes take unsigned requests, as those of MogileFS do')
-    .option('--json', 'when all serves, print one line of JSON that says where')
-    .option('--separate', 'run each daemon in a process of its own')
+    .option('--open', 'let nodes accept unsigned requests, as those of MogileFS do')
+    .option('--json', 'print one line of JSON with all addresses once everything is up')
+    .option('--separate', 'run each daemon in its own process')
     .addOption(
       new Option('--log-level <LEVEL>', logLevels.join(', '))
         .argParser(oneOf(logLevels))

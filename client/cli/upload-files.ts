@@ -1,4 +1,4 @@
-/** Many files of this machine into the cluster, a few at a time. */
+/** Uploads of many files, a few at a time. */
 import { InvalidArgumentError, type Command } from 'commander'
 import type { Durability } from '../../common/protocol/files.ts'
 import type { PutBody } from '../body.ts'
@@ -19,24 +19,28 @@ export interface UploadOptions extends ConnectionOptions {
   readonly parallel: number
 }
 
-/** One file to put. */
+/** One file to store. */
 export interface Upload {
-  /** As the user wrote it. */
+  /** Its path, as the user wrote it; `-` for standard input. */
   readonly name: string
   readonly key: string
   readonly body: PutBody
-  /** Bytes, where they are known. */
+  /** Bytes; undefined when that is not known. */
   readonly size: number | undefined
 }
 
-/** Adds the options that say how files are kept. */
+/** Adds the options of commands that store files. */
 export function withUploadOptions(command: Command): Command {
   return withParallel(command)
-    .option('--class <NAME>', 'replication class')
-    .option('--content-type <TYPE>', 'instead of the one that the ending of the name tells')
-    .option('--meta <NAME=VALUE>', 'text that stays with the file; may be given again', addMeta)
+    .option('--class <NAME>', 'class of the files')
+    .option('--content-type <TYPE>', 'content type; else found by the extension of the name')
+    .option(
+      '--meta <NAME=VALUE>',
+      'metadata that is stored with the file; may be repeated',
+      addMeta,
+    )
     .addOption(
-      choice('--durability <HOW>', 'copies on disk before it is OK (one, two, all)', [
+      choice('--durability <HOW>', 'copies on disk before the put succeeds (1, 2, all)', [
         'fast',
         'safe',
         'everywhere',
@@ -44,11 +48,11 @@ export function withUploadOptions(command: Command): Command {
     )
 }
 
-/** Adds the option that says how many files are under way at the same time. */
+/** Adds the option that says how many files are transferred at the same time. */
 export const withParallel = (command: Command): Command =>
-  command.option('-j, --parallel <N>', 'files at the same time', wholeNumber(1, 64), 4)
+  command.option('-j, --parallel <N>', 'files to transfer at the same time', wholeNumber(1, 64), 4)
 
-/** A parser for options that may be given again, `NAME=VALUE`. */
+/** A parser for a repeatable option `NAME=VALUE`; `before` holds what was parsed already. */
 export function addMeta(text: string, before: Record<string, string> = {}): Record<string, string> {
   const at = text.indexOf('=')
   if (at < 1) throw new InvalidArgumentError('It must be NAME=VALUE.')
@@ -56,7 +60,8 @@ export function addMeta(text: string, before: Record<string, string> = {}): Reco
 }
 
 /**
- * Puts them all and tells of each. `items` may tell the meter of bytes that need not be sent. After the first failure no further one is begun.
+ * Stores the files that `items` yields and prints a line for each. `items` gets the meter, to count bytes
+ * that need not be sent. After the first failure no further upload is started.
  */
 export async function putAll(
   items: (meter: Meter) => Iterable<Upload> | AsyncIterable<Upload>,
@@ -71,7 +76,7 @@ export async function putAll(
     options: UploadOptions
     session: Session
     label: string
-    /** Bytes in all, where they are known. */
+    /** Bytes in all; undefined when that is not known. */
     total: number | undefined
   },
 ): Promise<void> {

@@ -1,11 +1,11 @@
-/** `omg why`: what becomes of a file, in one paragraph. */
+/** `omg why`: the state of a file and its copies, explained in one paragraph. */
 import type { Command } from 'commander'
 import { CodedError } from '../../common/errors.ts'
 import { parseFile } from './address.ts'
 import type { Cli } from './command.ts'
 import { lookAtCopies } from './debug.ts'
 import { explain } from './explain.ts'
-import { reserveOf } from './settings-of.ts'
+import { reserveOf } from './reserve.ts'
 import type { ConnectionOptions } from './session.ts'
 import { wrap } from './text.ts'
 
@@ -15,7 +15,7 @@ export function addWhy(program: Command, cli: Cli): void {
     .online(
       program,
       'why',
-      'tell in a paragraph where the copies are, what is asked for, what waits and what is in the way',
+      'explain where the copies of a file are, how many it should have, and what is in the way',
       '{ well, text, wanted?, good, blocked, file: FileInfo, copies }',
     )
     .argument('<DOMAIN:KEY>')
@@ -31,7 +31,7 @@ export function addWhy(program: Command, cli: Cli): void {
         api.listSettings({ signal }),
       ])
       const { file } = traces
-      if (!file) throw new CodedError('unknown_key', `${address} was deleted just now`)
+      if (!file) throw new CodedError('unknown_key', `${address} has just been deleted`)
       const copies = await lookAtCopies(traces, { fetch: false, signal })
       const explanation = explain({
         file,

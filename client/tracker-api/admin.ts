@@ -1,4 +1,4 @@
-/** Configuration of the tracker's HTTP API as functions. */
+/** The routes of the tracker's HTTP API for configuration, as functions. */
 import type { CodedError } from '../../common/errors.ts'
 import type {
   ChangeClass,
@@ -23,15 +23,15 @@ import type { ClusterStatus, StorageTargets } from '../../common/protocol/status
 import { domainPath, segment, type CallOptions, type ClassRef } from './names.ts'
 import type { TrackerPool } from './pool.ts'
 
-/** What needs a token of scope `admin`, except `targets`. */
+/** The configuration of the cluster. All calls except `targets` need a token of scope `admin`. */
 export interface AdminApi {
   /** Hosts, devices and queues, as this tracker sees them. */
   status(options?: CallOptions): Promise<ClusterStatus>
-  /** All of them with their classes, by name. */
+  /** All domains with their classes, in order of their names. */
   listDomains(options?: CallOptions): Promise<DomainInfo[]>
   /** Throws domain_exists. */
   createDomain(name: string, options?: CallOptions): Promise<DomainInfo>
-  /** `trashSeconds`: how long deleted files can be had back; 0: not at all. Throws domain_not_found. */
+  /** Sets how long deleted files can be restored (0: not at all). Throws domain_not_found. */
   changeDomain(name: string, change: ChangeDomain, options?: CallOptions): Promise<DomainInfo>
   /** Throws domain_not_found, domain_has_files or domain_has_classes. */
   deleteDomain(name: string, options?: CallOptions): Promise<void>
@@ -39,45 +39,47 @@ export interface AdminApi {
   listClasses(domain: string, options?: CallOptions): Promise<ClassInfo[]>
   /** Throws domain_not_found, class_exists or invalid_replpolicy. */
   createClass(domain: string, fields: NewClass, options?: CallOptions): Promise<ClassInfo>
-  /** What is absent stays. Throws domain_not_found, class_not_found or invalid_replpolicy. */
+  /** Fields that are absent stay. Throws domain_not_found, class_not_found or invalid_replpolicy. */
   changeClass(ref: ClassRef, change: ChangeClass, options?: CallOptions): Promise<ClassInfo>
   /** Throws domain_not_found, class_not_found, class_has_files or nodel_default_class. */
   deleteClass(ref: ClassRef, options?: CallOptions): Promise<void>
-  /** All of them, by number. */
+  /** All hosts, in order of their numbers. */
   listHosts(options?: CallOptions): Promise<HostInfo[]>
-  /** Throws host_exists, bad_params or dup, where another host has its address. */
+  /** Throws host_exists, bad_params, or dup when another host has its address. */
   createHost(fields: NewHost, options?: CallOptions): Promise<HostInfo>
-  /** What is absent stays, `null` clears. Throws host_not_found, bad_params or dup. */
+  /** Fields that are absent stay, `null` clears. Throws host_not_found, bad_params or dup. */
   changeHost(name: string, change: ChangeHost, options?: CallOptions): Promise<HostInfo>
   /** Throws unknown_host or host_not_empty. */
   deleteHost(name: string, options?: CallOptions): Promise<void>
   /** The secret that this host's storage node is started with. */
   hostKey(name: string, options?: CallOptions): Promise<HostKey>
-  /** All of them, by number, dead ones too. */
+  /** All devices, also dead ones, in order of their numbers. */
   listDevices(options?: CallOptions): Promise<DeviceInfo[]>
   /** Throws unknown_host, invalid_devid or existing_devid. */
   createDevice(fields: NewDevice, options?: CallOptions): Promise<DeviceInfo>
-  /** What is absent stays. Throws no_device, or state_too_high from dead to alive. */
+  /** Fields that are absent stay. Throws no_device, or state_too_high for dead to alive. */
   changeDevice(devid: number, change: ChangeDevice, options?: CallOptions): Promise<DeviceInfo>
-  /** Those that were set. */
+  /** The settings that were changed, by name. */
   listSettings(options?: CallOptions): Promise<Settings>
-  /** Throws not_writable for a name that is none, invalid_format for a value that cannot be. */
+  /** Throws not_writable when there is no such setting, invalid_format when it cannot have this value. */
   putSetting(name: string, value: string, options?: CallOptions): Promise<void>
-  /** Takes one back to its default. Throws not_writable. */
+  /** Resets a setting to its default. Throws not_writable. */
   deleteSetting(name: string, options?: CallOptions): Promise<void>
-  /** Without their texts. */
+  /** All tokens, without their texts. */
   listTokens(options?: CallOptions): Promise<TokenInfo[]>
-  /** The only answer that ever holds the token's text. Throws token_exists, unreg_domain or bad_request. */
+  /**
+   * Only this answer ever holds the text of the token. Throws token_exists, unreg_domain or bad_request.
+   */
   createToken(fields: NewToken, options?: CallOptions): Promise<CreatedToken>
   /** Throws token_not_found. */
   deleteToken(id: number, options?: CallOptions): Promise<void>
-  /** What a change would cost. Throws what the change itself would; nothing is changed. */
+  /** What a change would cost. Changes nothing; throws what the change itself would throw. */
   rehearse(change: Rehearsal, options?: CallOptions): Promise<Consequences>
-  /** Where storage nodes may be read. */
+  /** The addresses of the storage nodes, for reading. */
   targets(options?: CallOptions): Promise<StorageTargets>
 }
 
-/** After a lost answer "no such thing" means that the earlier try removed it. */
+/** When the answer to an earlier try was lost, 404 means that this try has removed it. */
 function goneIsDone(refusal: CodedError): void {
   if (refusal.statusCode !== 404) throw refusal
 }

@@ -1,18 +1,18 @@
-/** The batch routes of the tracker's HTTP API as functions. */
+/** The batch routes of the tracker's HTTP API, as functions. */
 import type { BatchDeleted, BatchLocated } from '../../common/protocol/batch.ts'
 import { checkKey, keyToJson } from '../../common/keys.ts'
 import type { TrackerPool } from './pool.ts'
 import { bytesOf, domainPath, type CallOptions, type Key } from './names.ts'
 
-/** Up to 1000 keys of one domain at a time; a batch of them is one request. */
+/** Batches of up to 1000 keys of one domain; each is one request. */
 export interface BatchApi {
-  /** What became of each key, in their order. */
+  /** The outcome for each key, in the order of `keys`. */
   deleteBatch(
     domain: string,
     keys: readonly Key[],
     options?: CallOptions,
   ): Promise<BatchDeleted['results']>
-  /** Each key's file with its URLs, in their order. */
+  /** The file of each key with its URLs, in the order of `keys`. */
   locateBatch(
     domain: string,
     keys: readonly Key[],
@@ -35,7 +35,7 @@ export function createBatchApi({ request }: TrackerPool): BatchApi {
     })
     if (names.length === 0) return []
     const path = `${domainPath(domain)}/batch/${action}`
-    // Deleted twice, a key is gone as after once.
+    // Deleting a key twice does no harm, so a batch may be sent again.
     const { results } = await request<{ results: T[] }>('POST', path, {
       body: { keys: names },
       idempotent: true,

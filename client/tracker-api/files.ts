@@ -1,4 +1,4 @@
-/** Files and uploads of the tracker's HTTP API as functions. */
+/** The routes of the tracker's HTTP API for files, uploads and the trash, as functions. */
 import { isCoded } from '../../common/errors.ts'
 import { checkKey, encodeKey, keyToJson } from '../../common/keys.ts'
 import type {
@@ -25,46 +25,49 @@ import {
 } from './names.ts'
 import type { TrackerPool } from './pool.ts'
 
-/** What is asked about files. Keys are checked here: no_key, key_too_long. */
+/** Files. Every call that takes a key throws no_key or key_too_long before anything is sent. */
 export interface FileApi {
   /** Throws unknown_key. */
   stat(file: FileRef, options?: CallOptions): Promise<FileInfo>
   /** Throws unknown_key or no_replica. */
   locate(file: FileRef, options?: CallOptions): Promise<Located>
-  /** One page. `next` of the answer is percent-encoded: `decodeKey` makes it the next `after`. */
+  /** One page. For the next one, pass `next` of the answer through `decodeKey` as `after`. */
   list(domain: string, query?: ListQuery, options?: CallOptions): Promise<FileList>
   /** Throws unknown_key, class_not_found or bad_metadata. */
   change(file: FileRef, change: ChangeFile, options?: CallOptions): Promise<FileInfo>
   /** Throws unknown_key, unless an earlier try of this very call may have deleted it. */
   remove(file: FileRef, options?: CallOptions): Promise<void>
-  /** Deleted files that can be had back, by key. The last key and fid go into the next page. */
+  /** Deleted files that can be restored, by key. For the next page, pass the last key and fid. */
   listTrash(domain: string, query?: TrashPage, options?: CallOptions): Promise<TrashList>
   /**
-   * Has a deleted file back, the one deleted last or the one of `fid`. Throws unknown_key, key_exists
-   * or no_replica.
+   * Restores a deleted file: the one that was deleted last, or the one with this `fid`. Throws unknown_key,
+   * key_exists or no_replica.
    */
   undelete(file: FileRef & { fid?: number | undefined }, options?: CallOptions): Promise<FileInfo>
-  /** Lets go of all that can be had back; needs a token of scope `admin`. */
+  /** Deletes the trash for good. Needs a token of scope `admin`. */
   emptyTrash(domain: string, options?: CallOptions): Promise<Purged>
   /** Throws unknown_key or key_exists, unless an earlier try of this very call has renamed it. */
   rename(file: FileRef, to: Key, options?: CallOptions): Promise<FileInfo>
-  /** Names the devices to write to. Throws unreg_class, bad_metadata or no_devices. */
+  /**
+   * Opens an upload; the answer names the devices to write to. Throws unreg_class, bad_metadata or
+   * no_devices.
+   */
   openUpload(
     file: FileRef,
     upload: Omit<OpenUpload, 'key' | 'keyBytes'>,
     options?: CallOptions,
   ): Promise<OpenedUpload>
-  /** Asking again answers the same. With `makeCopies` the answer waits for copies of `size` bytes. */
+  /** May be repeated and then answers the same. With `makeCopies` it waits until the copies are made. */
   commitUpload(
     ref: { domain: string; upload: string },
     commit: CommitUpload,
     options?: CallOptions,
   ): Promise<Committed>
-  /** Gives an upload up. One that is gone already is no error. */
+  /** Gives up an upload. It is no error when it is gone already. */
   abandonUpload(ref: { domain: string; upload: string }, options?: CallOptions): Promise<void>
 }
 
-/** Bytes a second at which the tracker is trusted to have a copy made between nodes, at least. */
+/** Bytes per second that a copy between nodes is expected to make at least. */
 const copyRate = 4 * 1024 * 1024
 
 /** Creates the functions over a pool. */
@@ -122,7 +125,7 @@ export function createFileApi({ request }: TrackerPool): FileApi {
 
     async rename({ domain, key }, to, options) {
       checkKey(bytesOf(to))
-      // Known beforehand, it tells after a lost answer whether it is this file that now lies there.
+      // If an answer is lost, the fid tells whether the file at the new key is this one.
       const { fid } = await api.stat({ domain, key }, options)
       const source = keyToJson(bytesOf(key))
       const target = keyToJson(bytesOf(to))
@@ -151,7 +154,7 @@ export function createFileApi({ request }: TrackerPool): FileApi {
     async openUpload({ domain, key }, upload, options) {
       checkKey(bytesOf(key))
       const body = { ...keyToJson(bytesOf(key)), ...upload }
-      // Opened twice, the first one expires.
+      // If it is opened twice, the first upload simply expires.
       return request('POST', `${domainPath(domain)}/uploads`, {
         body,
         idempotent: true,

@@ -1,7 +1,7 @@
 /**
- * The tracker's HTTP API as functions: one per route, with the types of `common/protocol` (times
- * are ISO 8601 texts here). Each throws the tracker's own code, or tracker_unreachable when none of
- * the trackers answered. What is retried, and why that is safe, is in `pool.ts`.
+ * The tracker's HTTP API as functions, one for each route, with the types of `common/protocol`. Times are
+ * ISO 8601 texts. Each function throws the error of the tracker, or tracker_unreachable when no tracker
+ * answers. What is retried, and why that is safe, is described in `pool.ts`.
  */
 import { createAdminApi, type AdminApi } from './admin.ts'
 import { createBatchApi, type BatchApi } from './batch.ts'
@@ -13,10 +13,11 @@ export type { AdminApi, FileApi, UpkeepApi }
 export type { CallOptions, ClassRef, FileRef, Key, ListQuery, TrashPage } from './names.ts'
 export type { TrackerPoolOptions as TrackerApiOptions, TrackerRequest } from './pool.ts'
 
+/** All routes, and `request` for any other. */
 export interface TrackerApi
   extends Pick<TrackerPool, 'request' | 'close'>, FileApi, BatchApi, AdminApi, UpkeepApi {}
 
-/** Creates the API over these trackers; opens no connection yet. Throws bad_args. */
+/** Creates the API for these trackers. Connections are opened when they are needed. Throws bad_args. */
 export function createTrackerApi(options: TrackerPoolOptions): TrackerApi {
   const pool = createTrackerPool(options)
   return {

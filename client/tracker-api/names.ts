@@ -1,7 +1,7 @@
-/** What the functions of the tracker's API share: how files and pages are named, and their paths. */
+/** What the functions of the tracker's API share: names of files, classes and pages, and paths. */
 import { checkKey, encodeKey } from '../../common/keys.ts'
 
-/** A file's name: text is its UTF-8 bytes. 1 to 1,024 bytes. */
+/** The key of a file, 1 to 1,024 bytes. A string stands for its UTF-8 bytes. */
 export type Key = string | Uint8Array
 
 /** Names one file. */
@@ -12,7 +12,7 @@ export interface FileRef {
 
 /** What every call takes. */
 export interface CallOptions {
-  /** Ends the call, which then rejects with the signal's reason. */
+  /** Aborts the call, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -22,7 +22,7 @@ export interface ListQuery {
   readonly prefix?: Key | undefined
   /** Keys after this one; exclusive. */
   readonly after?: Key | undefined
-  /** What keys have in common up to this text comes once. */
+  /** Keys that are the same up to this text are listed once, as a prefix. */
   readonly delimiter?: string | undefined
   /** Entries of this page, 1 to 1000. */
   readonly limit?: number | undefined
@@ -32,8 +32,9 @@ export interface ListQuery {
 export interface TrashPage {
   /** Only keys that begin with this. */
   readonly prefix?: Key | undefined
-  /** The last entry of the page before; without its fid, all contents of that key are left out. */
+  /** Key of the last entry of the page before. */
   readonly after?: Key | undefined
+  /** Fid of that entry; without it, all other contents of that key are skipped. */
   readonly afterFid?: number | undefined
   /** Entries of this page, 1 to 1000. */
   readonly limit?: number | undefined
@@ -45,7 +46,7 @@ export interface ClassRef {
   readonly name: string
 }
 
-/** A part of a path. */
+/** Encodes one segment of a path. */
 export const segment = encodeURIComponent
 
 /** The path of a domain. */
@@ -54,7 +55,10 @@ export const domainPath = (domain: string): string => `/v1/domains/${segment(dom
 /** A key as bytes. */
 export const bytesOf = (key: Key): Uint8Array => (typeof key === 'string' ? Buffer.from(key) : key)
 
-/** A key as a query; URL parsers fold `.` and `..` in a path. Throws no_key, key_too_long. */
+/**
+ * A key as a query. It is not in the path, since URL parsers change paths with `.` and `..`. Throws no_key or
+ * key_too_long.
+ */
 export function keyQuery(key: Key): { key: string } {
   checkKey(bytesOf(key))
   return { key: encodeKey(key) }

@@ -1,7 +1,7 @@
 /**
- * One HTTP request to whichever tracker can answer it. All trackers are equal: requests take turns
- * over them from a random start, one that failed is left out for a while, and a failure moves on to
- * the next. That is safe because a failed request was "not done, or done completely".
+ * HTTP requests to whichever tracker can answer. All trackers are equal: requests go to each in turn, from
+ * a random start. After a failure the next tracker is asked, and the one that failed is left out for a
+ * while. That is safe because a request that failed was either not done or done completely.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Agent, type Dispatcher } from 'undici'
@@ -13,11 +13,11 @@ export interface TrackerPoolOptions {
   readonly trackers: readonly string[]
   /** Sent as `Authorization: Bearer`. */
   readonly token?: string | undefined
-  /** Milliseconds until a connection stands; 1000. */
+  /** Milliseconds to open a connection; 1000 by default. */
   readonly connectMs?: number | undefined
-  /** Milliseconds until one tracker has answered; 5000. */
+  /** Milliseconds for the answer of one tracker; 5000 by default. */
   readonly answerMs?: number | undefined
-  /** Milliseconds for a request with all its tries; 10,000. */
+  /** Milliseconds for a request with all its tries; 10,000 by default. */
   readonly budgetMs?: number | undefined
 }
 
@@ -26,16 +26,16 @@ export interface TrackerRequest<T> {
   readonly body?: object | undefined
   readonly signal?: AbortSignal | undefined
   /**
-   * May be sent again when it may have been done. True except for POST. Otherwise only a try that
-   * certainly changed nothing is followed by another.
+   * The request may be sent again even when it may have been done already. By default true for every
+   * method but POST. When false, it is only sent again after tries that certainly changed nothing.
    */
   readonly idempotent?: boolean | undefined
   /**
-   * Decides when a tracker refuses with a code, but an earlier try whose answer was lost may have
-   * done the work: returns the result, or throws.
+   * Called when a tracker refuses, but an earlier try, whose answer was lost, may have done the work: the
+   * refusal may only mean that. Returns the result, or throws.
    */
   readonly inDoubt?: ((refusal: CodedError) => T | Promise<T>) | undefined
-  /** Milliseconds more than usual that the answer may take. */
+  /** Milliseconds that the answer may take longer than usual. */
   readonly extraMs?: number | undefined
 }
 
@@ -56,18 +56,18 @@ export interface TrackerPool {
 
 interface Tracker {
   readonly origin: string
-  /** Path before `/v1`, for a tracker behind a balancer's prefix. */
+  /** Path before `/v1`, when a proxy serves the tracker below a path. */
   readonly prefix: string
   /** `host:port`, for messages. */
   readonly who: string
-  /** Left out until then, in the time of `performance.now()`. */
+  /** It is left out until then, in the time of `performance.now()`. */
   restUntil: number
 }
 
-/** A try that failed in a way that another may mend. */
+/** A try that failed, after which another one may succeed. */
 interface Failure {
   readonly error: CodedError
-  /** The tracker may have done it all the same. */
+  /** The tracker may have done the work all the same. */
   readonly doubtful: boolean
   readonly retryAfterMs?: number | undefined
 }
@@ -75,10 +75,10 @@ interface Failure {
 /** A failed tracker is left out for this long, unless all have failed. */
 const restMs = 5_000
 
-/** Longest `Retry-After` that is obeyed. */
+/** A longer `Retry-After` is cut to this. */
 const maxRetryAfterMs = 2_000
 
-/** Refusals that pass: whether the work may have been done before each of them. */
+/** Refusals after which another try may succeed, and whether the work may have been done before. */
 const passing: ReadonlyMap<ErrorCode, { doubtful: boolean }> = new Map([
   ['database_unavailable', { doubtful: true }],
   ['db', { doubtful: true }],
@@ -88,10 +88,17 @@ const passing: ReadonlyMap<ErrorCode, { doubtful: boolean }> = new Map([
   ['too_many_requests', { doubtful: false }],
 ])
 
-/** undici's codes of requests that never left. */
-const unsent = new Set(['UND_ERR_CONNECT_TIMEOUT', 'ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH'])
-const unresolved = new Set(['ENOTFOUND', 'EAI_AGAIN'])
-/** Of a pool that was closed, which no other try mends. */
+/** Codes of requests that were never sent: no connection was made, or the name was not found. */
+const unsent = new Set([
+  'UND_ERR_CONNECT_TIMEOUT',
+  'ECONNREFUSED',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'ENOTFOUND',
+  'EAI_AGAIN',
+])
+
+/** undici's codes for a pool that was closed: no other try can succeed. */
 const closed = new Set(['UND_ERR_DESTROYED', 'UND_ERR_CLOSED'])
 
 /** Creates the pool. Throws bad_args when there is no tracker, or one is not an http URL. */
@@ -103,67 +110,9 @@ export function createTrackerPool({
   budgetMs = 10_000,
 }: TrackerPoolOptions): TrackerPool {
   const pool = trackers.map(parseTracker)
-  if (pool.length === 0) throw new CodedError('bad_args', 'name at least one tracker')
+  const pick = rotationOf(pool)
   const agent = new Agent({ connect: { timeout: connectMs }, connections: 64 })
   const baseHeaders = token === undefined ? {} : { authorization: `Bearer ${token}` }
-  let turn = Math.floor(Math.random() * pool.length)
-
-  /** The next in turn that is not resting; if all are, the one that rests the shortest. */
-  function pick(): Tracker {
-    const now = performance.now()
-    const first = turn++
-    let best: Tracker | undefined
-    for (let i = 0; i < pool.length; i++) {
-      const tracker = pool[(first + i) % pool.length]
-      if (!tracker) continue
-      if (tracker.restUntil <= now) return tracker
-      if (!best || tracker.restUntil < best.restUntil) best = tracker
-    }
-    return best as Tracker // the pool is not empty
-  }
-
-  /** One try at one tracker: the JSON, or a failure to go on from. Throws what is final. */
-  async function once<T>(
-    tracker: Tracker,
-    request: Pick<Dispatcher.RequestOptions, 'method' | 'path' | 'headers' | 'body'>,
-    { signal, timeoutMs }: { signal: AbortSignal | undefined; timeoutMs: number },
-  ): Promise<{ value: T } | Failure> {
-    try {
-      const answer = await agent.request({
-        ...request,
-        origin: tracker.origin,
-        path: tracker.prefix + request.path,
-        headersTimeout: timeoutMs,
-        bodyTimeout: timeoutMs,
-        ...(signal && { signal }),
-      })
-      if (answer.statusCode >= 200 && answer.statusCode < 300) {
-        const text = await answer.body.text()
-        return { value: (text === '' ? undefined : JSON.parse(text)) as T }
-      }
-      const { statusCode } = answer
-      const { code, message } = await readProblem(answer)
-      const gateway = [502, 503, 504].includes(statusCode)
-      const error = new CodedError(
-        code ?? (gateway ? 'tracker_unreachable' : 'failure'),
-        message ?? `${tracker.who} answered ${statusCode}, and not as a tracker does`,
-      )
-      const pass = passing.get(error.code)
-      if (!pass) throw error
-      return { error, ...pass, retryAfterMs: retryAfter(answer.headers['retry-after']) }
-    } catch (err) {
-      signal?.throwIfAborted()
-      if (isCoded(err)) throw err
-      const { code, message } = err as { code?: string; message: string }
-      const why = `${tracker.who}: ${message || code}`
-      const error = new CodedError('tracker_unreachable', why, { cause: err })
-      if (code !== undefined && closed.has(code)) throw error
-      return {
-        error,
-        doubtful: code === undefined || !(unsent.has(code) || unresolved.has(code)),
-      }
-    }
-  }
 
   return {
     async request<T>(
@@ -190,7 +139,7 @@ export function createTrackerPool({
       for (let tries = 1; ; tries++) {
         const tracker = pick()
         const timeoutMs = Math.min(answerMs, deadline - performance.now()) + extraMs
-        const result = await once<T>(tracker, request, { signal, timeoutMs }).catch(
+        const result = await tryOnce<T>(request, { agent, tracker, signal, timeoutMs }).catch(
           async (err: unknown) => {
             if (doubt && inDoubt && isCoded(err)) return { value: await inDoubt(err) }
             throw err
@@ -203,12 +152,8 @@ export function createTrackerPool({
         doubt ||= result.doubtful
         if (result.error.code !== 'tracker_unreachable') refusal = result.error
         tracker.restUntil = performance.now() + (result.retryAfterMs ?? restMs)
-        // Every tracker once without a pause; then ever slower, so that an outage is not hammered.
-        const round = tries - pool.length
-        const backoffMs = round < 0 ? 0 : Math.min(50 * 2 ** round, 1_000)
-        const pauseMs = round < 0 ? 0 : Math.max(backoffMs, result.retryAfterMs ?? 0)
-        const waitMs = pauseMs * (0.75 + Math.random() / 2)
-        // While nobody has begun with it, the work takes no time.
+        const waitMs = pauseAfter(result, tries - pool.length)
+        // As long as no tracker may have begun with it, the extra time for the work is not needed.
         const lastMs = deadline + (doubt ? extraMs : 0)
         const late = performance.now() + waitMs >= lastMs
         if (late || (doubt && !idempotent)) throw refusal ?? result.error
@@ -219,6 +164,81 @@ export function createTrackerPool({
     },
     close: () => agent.destroy(),
   }
+}
+
+/**
+ * Returns a function that picks a tracker: the next in turn that is not resting, or if all are, the one
+ * that rests the shortest. Throws bad_args when there are none.
+ */
+function rotationOf(trackers: readonly Tracker[]): () => Tracker {
+  if (trackers.length === 0) throw new CodedError('bad_args', 'name at least one tracker')
+  let turn = Math.floor(Math.random() * trackers.length)
+  return () => {
+    const now = performance.now()
+    const first = turn++
+    let best: Tracker | undefined
+    for (let i = 0; i < trackers.length; i++) {
+      const tracker = trackers[(first + i) % trackers.length]
+      if (!tracker) continue
+      if (tracker.restUntil <= now) return tracker
+      if (!best || tracker.restUntil < best.restUntil) best = tracker
+    }
+    return best as Tracker // there is at least one
+  }
+}
+
+/** One try at one tracker: its answer, or a failure after which another try may succeed. Throws what is final. */
+async function tryOnce<T>(
+  request: Pick<Dispatcher.RequestOptions, 'method' | 'path' | 'headers' | 'body'>,
+  {
+    agent,
+    tracker,
+    signal,
+    timeoutMs,
+  }: { agent: Agent; tracker: Tracker; signal: AbortSignal | undefined; timeoutMs: number },
+): Promise<{ value: T } | Failure> {
+  try {
+    const answer = await agent.request({
+      ...request,
+      origin: tracker.origin,
+      path: tracker.prefix + request.path,
+      headersTimeout: timeoutMs,
+      bodyTimeout: timeoutMs,
+      ...(signal && { signal }),
+    })
+    if (answer.statusCode >= 200 && answer.statusCode < 300) {
+      const text = await answer.body.text()
+      return { value: (text === '' ? undefined : JSON.parse(text)) as T }
+    }
+    const { statusCode } = answer
+    const { code, message } = await readProblem(answer)
+    const gateway = [502, 503, 504].includes(statusCode)
+    const error = new CodedError(
+      code ?? (gateway ? 'tracker_unreachable' : 'failure'),
+      message ?? `${tracker.who} answered ${statusCode}, and not as a tracker does`,
+    )
+    const pass = passing.get(error.code)
+    if (!pass) throw error
+    return { error, ...pass, retryAfterMs: retryAfter(answer.headers['retry-after']) }
+  } catch (err) {
+    signal?.throwIfAborted()
+    if (isCoded(err)) throw err
+    const { code, message } = err as { code?: string; message: string }
+    const why = `${tracker.who}: ${message || code}`
+    const error = new CodedError('tracker_unreachable', why, { cause: err })
+    if (code !== undefined && closed.has(code)) throw error
+    return { error, doubtful: code === undefined || !unsent.has(code) }
+  }
+}
+
+/**
+ * Milliseconds to wait before the next try. `round` is negative until every tracker was tried once:
+ * then there is no pause. After that pauses double, so that an outage is not hammered.
+ */
+function pauseAfter({ retryAfterMs = 0 }: Failure, round: number): number {
+  if (round < 0) return 0
+  const pauseMs = Math.max(Math.min(50 * 2 ** round, 1_000), retryAfterMs)
+  return pauseMs * (0.75 + Math.random() / 2)
 }
 
 function parseTracker(text: string): Tracker {

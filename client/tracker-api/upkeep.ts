@@ -1,4 +1,4 @@
-/** Fsck, rebalance, drains, scrubs and the audit of the tracker's HTTP API as functions. */
+/** The routes of the tracker's HTTP API for upkeep, as functions. */
 import type {
   AuditQuery,
   AuditTrail,
@@ -25,7 +25,7 @@ import type {
 import { domainPath, keyQuery, segment, type CallOptions, type FileRef } from './names.ts'
 import type { TrackerPool } from './pool.ts'
 
-/** Fsck, rebalance and what else keeps a cluster whole; needs a token of scope `admin`. */
+/** Fsck, rebalance, drains, scrubs, queues and the audit. All calls need a token of scope `admin`. */
 export interface UpkeepApi {
   fsckStatus(options?: CallOptions): Promise<FsckStatus>
   /** Throws fsck_running or rebal_running. */
@@ -43,21 +43,21 @@ export interface UpkeepApi {
   /** Throws rebal_not_started. */
   stopRebalance(options?: CallOptions): Promise<void>
   resetRebalance(options?: CallOptions): Promise<void>
-  /** Files of all domains by fid. */
+  /** The files of all domains, in order of their fids. */
   listFids(query?: FidQuery, options?: CallOptions): Promise<FidList>
   debugFid(fid: number, options?: CallOptions): Promise<FileTraces>
   /** Throws unknown_key. */
   debugFile(file: FileRef, options?: CallOptions): Promise<FileTraces>
   replicateNow(options?: CallOptions): Promise<Replicated>
-  /** How deep and how old the queues are; reads all of them. */
+  /** How many jobs wait in each queue, and for how long. Reads all jobs. */
   listQueues(options?: CallOptions): Promise<QueueList>
-  /** How many files there are, as last counted. */
+  /** The numbers of files, as last counted. */
   stats(options?: CallOptions): Promise<FileCounts>
-  /** What was given up in one queue, by fid. */
+  /** The jobs of one queue that were given up, in order of their fids. */
   listStuck(query: StuckQuery, options?: CallOptions): Promise<StuckList>
-  /** Devices that are to be emptied, and how far that is. */
+  /** The devices that are being emptied, and how far each is. */
   listDrains(options?: CallOptions): Promise<DrainList>
-  /** Throws no_device, or invalid_state for one that is not in service. */
+  /** Begins to empty a device. Throws no_device, or invalid_state when it is not in service. */
   drainDevice(devid: number, options?: CallOptions): Promise<void>
   /** Throws no_device or not_draining. */
   undrainDevice(devid: number, options?: CallOptions): Promise<void>
@@ -71,14 +71,14 @@ export interface UpkeepApi {
   /** Throws scrub_not_found. */
   stopScrub(id: number, options?: CallOptions): Promise<void>
   listSweeps(options?: CallOptions): Promise<SweepList>
-  /** Files that cannot be mended, by fid. */
+  /** The files that cannot be repaired, in order of their fids. */
   listDamage(query?: FidQuery, options?: CallOptions): Promise<DamageList>
-  /** Who did what, newest first. */
+  /** Who changed what, newest first. */
   audit(
     query?: { [name in keyof AuditQuery]?: AuditQuery[name] | undefined },
     options?: CallOptions,
   ): Promise<AuditTrail>
-  /** One tracker reads its configuration anew and looks at every device. */
+  /** Has one tracker reload its configuration and look at every device. */
   refresh(options?: CallOptions): Promise<void>
 }
 
@@ -91,7 +91,7 @@ export function createUpkeepApi({ request }: TrackerPool): UpkeepApi {
   return {
     fsckStatus: options => request('GET', '/v1/fsck', options),
     startFsck: options => request('POST', '/v1/fsck/start', options),
-    // Done twice, these are as done once.
+    // Doing these twice has the effect of doing them once, so they may be sent again.
     stopFsck: options => request('POST', '/v1/fsck/stop', { idempotent: true, ...options }),
     resetFsck: (body, options) =>
       request('POST', '/v1/fsck/reset', { body, idempotent: true, ...options }),

@@ -5,7 +5,10 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { ReadyMessage } from '../../../common/daemon.ts'
 import type { DeviceInfo, HostInfo, TokenInfo } from '../../../common/protocol/configuration.ts'
-import { program, runOmg, startServer, startSystem, until } from './omg.ts'
+import { until } from '../../helpers/until.ts'
+import { omg } from '../../helpers/up.ts'
+import { startPeer } from '../peer.ts'
+import { runOmg, startSystem } from './omg.ts'
 
 const system = await startSystem(t)
 const { cwd, run, json } = system
@@ -20,7 +23,7 @@ async function startNode(t: Test, { name, devid }: { name: string; devid: number
   const secret = join(cwd, `${name}.secret`)
   writeFileSync(secret, (await run(['node', 'key', name])).stdout, { mode: 0o600 })
   const flags = ['--root', root, '--name', name, '--listen', '127.0.0.1:0', '--secret-file', secret]
-  const child = fork(program, ['storage-node', ...flags, '--log-level', 'warn'])
+  const child = fork(omg, ['storage-node', ...flags, '--log-level', 'warn'])
   t.teardown(() => child.kill('SIGKILL'))
   const [message] = (await once(child, 'message')) as [ReadyMessage]
   return { root, url: `http://${message.listening['http']}` }
@@ -50,14 +53,14 @@ t.test('a name that is nearly one that exists is told with that one, exit 3', as
   await run(['domain', 'add', 'music'])
   await run(['class', 'add', 'music', 'photo'])
   await run(['class', 'add', 'music', 'original'])
-  await run(['put', program, 'music:songs/first.ogg'])
+  await run(['put', omg, 'music:songs/first.ogg'])
   for (const [words, meant] of [
     [['ls', 'photso:'], 'photos'],
     [['rm', 'musik:song'], 'music'],
-    [['put', program, 'photoss:omg'], 'photos'],
+    [['put', omg, 'photoss:omg'], 'photos'],
     [['domain', 'delete', 'musics', '--yes'], 'music'],
     [['class', 'delete', 'music', 'orignal'], 'original'],
-    [['put', program, 'music:omg', '--class', 'orginal'], 'original'],
+    [['put', omg, 'music:omg', '--class', 'orginal'], 'original'],
     [['host', 'modify', 'node11', '--zone', 'x'], 'node1'],
     [['device', 'add', 'nod2', '77'], 'node2'],
     [['token', 'delete', 'admn', '--yes'], 'admin'],
@@ -76,7 +79,7 @@ t.test('a name that is nearly one that exists is told with that one, exit 3', as
   ]) {
     const { status, stderr } = await run(words)
     t.equal(status, 3)
-    t.match(stderr, 'Is it a folder? -r takes all that is in it')
+    t.match(stderr, 'Is it a folder? -r takes everything in it')
   }
   t.notMatch((await run(['class', 'delete', 'photos', 'xyz'])).stderr, 'Did you mean')
 })
@@ -201,16 +204,16 @@ t.test('node add registers a storage node and its devices, and can be called aga
 t.test('node add registers nothing that is no storage node', async t => {
   const before = { hosts: await hosts(), devices: (await devices()).map(({ devid }) => devid) }
   let redirected = 0
-  const target = await startServer(t, (_, reply) => {
+  const { url: target } = await startPeer(t, (_, reply) => {
     redirected++
     reply.end()
   })
-  const redirecting = await startServer(t, (_, reply) => {
+  const { url: redirecting } = await startPeer(t, (_, reply) => {
     reply.writeHead(302, { location: target }).end()
   })
-  const answering = (value: unknown): Promise<string> =>
-    startServer(t, (_, reply) => void reply.end(JSON.stringify(value)))
-  const endless = await startServer(t, (_, reply) => {
+  const answering = async (value: unknown): Promise<string> =>
+    (await startPeer(t, (_, reply) => reply.end(JSON.stringify(value)))).url
+  const { url: endless } = await startPeer(t, (_, reply) => {
     reply.writeHead(200)
     const more = (): void => void reply.write('x'.repeat(65_536), () => reply.writable && more())
     more()

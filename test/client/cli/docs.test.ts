@@ -7,7 +7,9 @@ import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { directory } from '../../helpers/directory.ts'
 import { testDatabase } from '../../helpers/postgres.ts'
-import { program, startSystem, until } from './omg.ts'
+import { until } from '../../helpers/until.ts'
+import { omg } from '../../helpers/up.ts'
+import { startSystem } from './omg.ts'
 
 const root = fileURLToPath(new URL('../../../../', import.meta.url))
 const read = (page: string): string => readFileSync(join(root, page), 'utf8')
@@ -25,7 +27,7 @@ function commandsIn(folder: string, scripts: Readonly<Record<string, string>>): 
   return `${bin}${delimiter}${process.env['PATH'] ?? ''}`
 }
 
-const omgScript = `exec "${process.execPath}" "${program}" "$@"`
+const omgScript = `exec "${process.execPath}" "${omg}" "$@"`
 
 /** Runs lines as a shell would, and fails with what they said. */
 async function shell(script: string, options: { cwd: string; env: NodeJS.ProcessEnv }) {
@@ -115,15 +117,37 @@ function answers(host: string, port: number): Promise<boolean> {
   })
 }
 
+/** Other names of groups of commands, which docs/cli.md does not list. */
+const groupAliases: Readonly<Record<string, string>> = {
+  hosts: 'host',
+  classes: 'class',
+  settings: 'setting',
+}
+
 t.test('every omg command that a page names is one, with the options that it has', async t => {
-  const commands = new Map(
-    [...read('docs/cli.md').matchAll(/^### omg (.+)\n([^]*?)(?=^##)/gm)].map(
-      ([, name = '', text = '']) => [name, text],
-    ),
+  const [common = '', reference = ''] = read('docs/cli.md').split('\n## Commands\n')
+  const sections = new Map(
+    [...reference.matchAll(/^### omg (.+)\n([^]*?)(?=^##)/gm)].map(([, name = '', text = '']) => [
+      name,
+      text,
+    ]),
   )
-  const reference = read('docs/cli.md')
-  const pages = ['README.md', ...readdirSync(join(root, 'docs')).map(name => `docs/${name}`)]
-  for (const page of pages.filter(name => name.endsWith('.md') && name !== 'docs/cli.md')) {
+  /** What the reference says of a command; of a group only its name is there, so ''. */
+  function sectionOf([word = '', next]: readonly string[]): string | undefined {
+    const name = groupAliases[word] ?? word
+    const isNamed = (alias: string, prefix: string): string | undefined =>
+      [...sections].find(
+        ([one, text]) => one.startsWith(prefix) && text.includes(`Also \`${alias}\``),
+      )?.[1]
+    const whole = sections.get(name) ?? isNamed(name, '')
+    if (whole !== undefined) return whole
+    if (next !== undefined) return sections.get(`${name} ${next}`) ?? isNamed(next, `${name} `)
+    return [...sections.keys()].some(one => one.startsWith(`${name} `)) ? '' : undefined
+  }
+  const pages = readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter(name => name.endsWith('.md') && name !== 'cli.md')
+    .map(name => `docs/${name}`)
+  for (const page of ['README.md', ...pages]) {
     const text = read(page)
     const spans = [
       ...text.matchAll(/`(?:npx )?omg ([^`]+)`/g),
@@ -131,21 +155,13 @@ t.test('every omg command that a page names is one, with the options that it has
     ]
     for (const [, span = ''] of spans) {
       const words = span.replace(/ (?:[|>&]|\\\|| #).*$/, '').split(/[\s|…]+/)
-      const daemon = /^(tracker|storage-node|reproxy|help|--\w+)$/.test(words[0] ?? '')
-      if (daemon) continue
-      const plain = words.filter(word => !word.startsWith('-'))
-      const known = [plain.slice(0, 2).join(' '), plain[0] ?? ''].find(
-        name => commands.has(name) || new RegExp(`^### omg ${name}( |$)`, 'm').test(reference),
-      )
-      const alias = /^(check|hosts|classes|settings)$/.test(plain[0] ?? '') || plain[0] === 'device'
-      t.ok(known !== undefined || alias, `${page}: omg ${span}`)
-      const section = commands.get(known ?? '')
-      for (const option of section === undefined
-        ? []
-        : words.filter(word => word.startsWith('--'))) {
-        const name = option.split('=')[0] ?? ''
-        const there = section?.includes(name) || reference.split('## Commands')[0]?.includes(name)
-        t.ok(there, `${page}: omg ${span}: ${name}`)
+      if (/^(tracker|storage-node|reproxy|help|--\w+)$/.test(words[0] ?? '')) continue
+      const section = sectionOf(words.filter(word => !word.startsWith('-')))
+      t.ok(section !== undefined, `${page}: omg ${span}`)
+      for (const word of words.filter(one => one.startsWith('--'))) {
+        const option = word.split('=')[0] ?? ''
+        const isThere = section?.includes(option) || common.includes(option)
+        t.ok(isThere, `${page}: omg ${span}: ${option}`)
       }
     }
   }

@@ -1,7 +1,5 @@
-import { once } from 'node:events'
 import { chmodSync, writeFileSync } from 'node:fs'
-import { createServer, type OutgoingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { OutgoingHttpHeaders } from 'node:http'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { checkCluster } from '../../../client/cli/doctor-cluster.ts'
@@ -10,7 +8,9 @@ import type { DeviceInfo } from '../../../common/protocol/configuration.ts'
 import type { FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
 import type { FsckStatus } from '../../../common/protocol/upkeep.ts'
-import { copiesOf, startSystem, until } from './omg.ts'
+import { until } from '../../helpers/until.ts'
+import { startPeer } from '../peer.ts'
+import { copiesOf, startSystem } from './omg.ts'
 
 const system = await startSystem(t)
 const { run, json, cwd } = system
@@ -25,22 +25,14 @@ async function findings(...args: string[]): Promise<Finding[]> {
 const bad = (all: readonly Finding[]): Finding[] => all.filter(({ level }) => level !== 'ok')
 
 async function serve(t: Test, headers: OutgoingHttpHeaders, status = 200): Promise<string> {
-  const server = createServer((_, reply) => void reply.writeHead(status, headers).end()).listen(
-    0,
-    '127.0.0.1',
-  )
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/`
+  const { url } = await startPeer(t, (_, reply) => reply.writeHead(status, headers).end())
+  return url
 }
 
 t.test('a cluster that is well has no problem, and each warning says what to do', async t => {
   const { status, stdout } = await run(['doctor', '--write', 'photos', '--site', system.reproxy])
   t.equal(status, 0, stdout)
-  t.match(stdout, /^ok +node1: answers, and flushes what it stores/m)
+  t.match(stdout, /^ok +node1: answers, and flushes files to disk/m)
   t.match(stdout, /^ok +node1: all of its 2 devices are mounted$/m)
   t.match(stdout, /^ok +node2: clock agrees/m)
   t.match(stdout, /^ok +database: /m)
@@ -59,7 +51,7 @@ t.test('a page that no reproxy stands in front of is told', async t => {
   const broken = await serve(t, { via: '1.1 omg' }, 502)
   for (const [url, text] of [
     [leaky, /shows x-reproxy-url to everybody/],
-    [bare, /no reproxy is on the way/],
+    [bare, /there is no reproxy on the way/],
     [broken, /answers 502/],
     ['http://127.0.0.1:1/', /cannot be reached/],
   ] as const) {
@@ -77,11 +69,11 @@ t.test('rules that cannot be kept, devices that are not there and down ones are 
   const found = bad(await findings('--write', 'nope'))
   t.match(
     found.find(({ check }) => check === 'class photos many'),
-    { level: 'warning', text: /asks for 9 copies .* 3 hosts take files/ },
+    { level: 'warning', text: /asks for 9 copies .* only 3 hosts take files/ },
   )
   t.ok(
     found.some(
-      ({ check, text }) => check === 'node1' && text === 'dev77 should be there and is not',
+      ({ check, text }) => check === 'node1' && text === 'should have dev77, but does not',
     ),
   )
   t.ok(found.some(({ check, level }) => check === 'gone' && level === 'problem'))
@@ -133,7 +125,7 @@ t.test('files of which no good copy is left are told as a problem', async t => {
   await until('the scrub has found it', async () => (await run(['scrub', 'damage'])).stdout !== '')
   const told = await run(['doctor'])
   t.equal(told.status, 1)
-  t.match(told.stdout, /^PROBLEM +damage: no good copy is known of 1 file\n +-> omg scrub damage /m)
+  t.match(told.stdout, /^PROBLEM +damage: no good copy is left of 1 file\n +-> omg scrub damage /m)
   t.equal(copiesOf(system, fid).length, 2, 'nothing is deleted')
   const read = await run(['cat', 'photos:rotten'])
   t.same([read.status, read.stdout.includes('ROTTEN')], [1, false])

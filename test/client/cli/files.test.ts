@@ -7,20 +7,15 @@ import { text } from 'node:stream/consumers'
 import t from 'tap'
 import type { Committed, FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
-import { program, runOmg, startOmg, startSystem, until } from './omg.ts'
+import { until } from '../../helpers/until.ts'
+import { omg } from '../../helpers/up.ts'
+import { copiesOf, runOmg, startOmg, startSystem } from './omg.ts'
 
 const system = await startSystem(t)
-const { cwd, env, run, json } = system
+const { cwd, env, run, json, store, keysBelow } = system
 const write = (name: string, content: string | Uint8Array): void =>
   writeFileSync(join(cwd, name), content)
 const read = (name: string): string => readFileSync(join(cwd, name), 'utf8')
-const keysBelow = async (prefix: string): Promise<string[]> =>
-  (await json<FileInfo>(['ls', '-r', `photos:${prefix}`])).map(({ key }) => key)
-/** Puts a text under a key of `photos`. */
-async function store(key: string, input: string): Promise<void> {
-  const { status, stderr } = await run(['put', '-', `photos:${key}`], { input })
-  if (status !== 0) throw new Error(stderr)
-}
 const openUploads = async (): Promise<number | undefined> =>
   (await json<ClusterStatus>(['status']))[0]?.openUploads
 
@@ -150,12 +145,9 @@ t.test(
     const content = randomBytes(500_000)
     write('broken.bin', content)
     const [put] = await json<Committed>(['put', 'broken.bin', 'photos:broken.bin'])
-    const replica = `${String(put?.fid).padStart(10, '0')}.fid`
-    const replicas = readdirSync(system.data, { recursive: true, encoding: 'utf8' }).filter(name =>
-      name.endsWith(replica),
-    )
-    t.ok(replicas.length >= 2)
-    for (const path of replicas) writeFileSync(join(system.data, path), randomBytes(500_000))
+    const copies = copiesOf(system, put?.fid ?? 0)
+    t.ok(copies.length >= 2)
+    for (const path of copies) writeFileSync(path, randomBytes(500_000))
 
     const before = readdirSync(cwd)
     const { status, stdout, stderr } = await run(['get', 'photos:broken.bin', 'new.bin'])
@@ -211,8 +203,8 @@ t.test('a disk that is full is told on one line, and leaves nothing behind', asy
   ]
   for (const [script, message] of cases) {
     if (script.includes('/dev/full') && !existsSync('/dev/full')) continue
-    const omg = `omg() { "${process.execPath}" "${program}" "$@"; }`
-    const child = spawn('bash', ['-c', `${omg}; ${script}`], {
+    const define = `omg() { "${process.execPath}" "${omg}" "$@"; }`
+    const child = spawn('bash', ['-c', `${define}; ${script}`], {
       cwd,
       env: { PATH: process.env['PATH'], ...env },
       stdio: ['ignore', 'ignore', 'pipe'],

@@ -13,10 +13,12 @@ import { join } from 'node:path'
 import t from 'tap'
 import type { FileInfo } from '../../../common/protocol/files.ts'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
-import { program, startOmg, startSystem, until } from './omg.ts'
+import { until } from '../../helpers/until.ts'
+import { omg } from '../../helpers/up.ts'
+import { startOmg, startSystem } from './omg.ts'
 
 const system = await startSystem(t)
-const { cwd, env, run, json } = system
+const { cwd, env, run, json, keysBelow } = system
 
 /** Writes files below the working folder; contents by path. */
 function plant(files: Readonly<Record<string, string | Uint8Array>>): void {
@@ -37,9 +39,6 @@ function harvest(folder: string): Record<string, string> {
       .map(path => [path.slice(join(cwd, folder).length + 1), readFileSync(path, 'utf8')]),
   )
 }
-
-const keysBelow = async (prefix: string): Promise<string[]> =>
-  (await json<FileInfo>(['ls', '-r', `photos:${prefix}`])).map(({ key }) => key)
 
 t.test(
   'a folder is put under its name, with a slash at its end without, and comes back',
@@ -107,10 +106,10 @@ t.test('--resume sends and fetches only what is not there with the same content'
 })
 
 t.test('a folder that holds nothing is told, exit 3, since it was probably another', async t => {
-  t.same(await run(['get', '-r', 'photos:many/', program]), {
+  t.same(await run(['get', '-r', 'photos:many/', omg]), {
     status: 1,
     stdout: '',
-    stderr: `omg get: ${program}: is no folder\n`,
+    stderr: `omg get: ${omg}: is not a folder\n`,
   })
   t.same(await run(['get', '-r', 'photos:nothing/', 'empty']), {
     status: 3,
@@ -136,7 +135,7 @@ t.test('keys that would lead out of the folder, or are no paths, are not written
   ])
   t.equal(status, 1)
   t.equal(stdout, 'jail/inner/good/x  6 B\n')
-  t.equal(stderr.match(/is left out: its key is no path/g)?.length, 4)
+  t.equal(stderr.match(/is left out: its key is not a valid path/g)?.length, 4)
   t.match(stderr, /good\/x/) // a file stands where a folder would have to
   t.same(readdirSync(join(cwd, 'jail')), ['inner'])
   t.notOk(existsSync(join(cwd, 'escape')))

@@ -1,28 +1,22 @@
 import { once } from 'node:events'
 import { chmodSync, existsSync, readFileSync, statSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { directory } from '../../helpers/directory.ts'
 import { testDatabase } from '../../helpers/postgres.ts'
+import { startPeer } from '../peer.ts'
 import { runInside, startOmg } from './omg.ts'
 
 /** A tracker that takes one token, and notes those that it was shown. */
 async function startTracker(t: Test, token: string) {
   const shown: (string | undefined)[] = []
-  const server = createServer(({ headers }, reply) => {
+  const { url } = await startPeer(t, ({ headers }, reply) => {
     shown.push(headers.authorization)
     const good = headers.authorization === `Bearer ${token}`
     reply.writeHead(good ? 200 : 401, { 'content-type': 'application/json' })
     reply.end(good ? '{}' : '{"code":"unauthorized","message":"no"}')
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
   })
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, shown }
+  return { url, shown }
 }
 
 t.test('after a login neither tracker nor token needs to be named', async t => {
@@ -119,5 +113,5 @@ t.test('a file of profiles that others can read, or that is damaged, is not used
   chmodSync(damaged, 0o600)
   const broken = await runInside(['ls', 'a:'], { env: { OMG_CONFIG: damaged } })
   t.equal(broken.status, 1)
-  t.match(broken.stderr, /is not what omg login writes\n$/)
+  t.match(broken.stderr, /is not what omg login writes: [^\n]+\n$/)
 })

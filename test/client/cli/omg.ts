@@ -2,23 +2,17 @@
 import { spawn, type ChildProcessWithoutNullStreams } from 'node:child_process'
 import { once } from 'node:events'
 import { readdirSync } from 'node:fs'
-import { mkdtemp, rm } from 'node:fs/promises'
-import { createServer, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { PassThrough, Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { runCommandLine } from '../../../client/cli/program.ts'
 import type { Host } from '../../../client/cli/session.ts'
+import type { FileInfo } from '../../../common/protocol/files.ts'
+import { directory } from '../../helpers/directory.ts'
 import { testDatabase } from '../../helpers/postgres.ts'
-
-/** The program's file. */
-export const program = fileURLToPath(new URL('../../../client/cli/main.js', import.meta.url))
+import { omg, startUp } from '../../helpers/up.ts'
 
 export interface Result {
   readonly status: number | null
@@ -37,7 +31,7 @@ export function startOmg(
   args: readonly string[],
   { cwd = tmpdir(), env = {} }: RunOptions = {},
 ): ChildProcessWithoutNullStreams {
-  return spawn(process.execPath, [program, ...args], {
+  return spawn(process.execPath, [omg, ...args], {
     cwd,
     env: { PATH: process.env['PATH'], ...env },
   })
@@ -55,8 +49,8 @@ export async function runOmg(args: readonly string[], options: RunOptions = {}):
 }
 
 /**
- * The same in this process, which costs a third of the time: for what only asks and prints, in the
- * current folder.
+ * Runs `omg` in this process, in the current folder. It takes a third of the time, but must not be used
+ * for what changes the process itself, such as signals.
  */
 export async function runInside(
   args: readonly string[],
@@ -71,20 +65,6 @@ export async function runInside(
   stderr.end()
   const [out, err] = await printed
   return { status, stdout: out, stderr: err }
-}
-
-/** An HTTP server for as long as `t` runs; returns its URL. */
-export async function startServer(
-  t: Pick<Test, 'teardown'>,
-  listener: RequestListener,
-): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
 export interface System {
@@ -105,53 +85,43 @@ export interface System {
   readonly run: (args: readonly string[], options?: Pick<RunOptions, 'input'>) => Promise<Result>
   /** What a command prints with `--json`, one value a line. The command must succeed. */
   readonly json: <T>(args: readonly string[]) => Promise<T[]>
+  /** Puts a text under a key of the domain `photos`. */
+  readonly store: (key: string, text: string, ...options: string[]) => Promise<void>
+  /** The keys of the domain `photos` that begin with `prefix`. */
+  readonly keysBelow: (prefix: string) => Promise<string[]>
 }
 
-/** Starts `omg up`, each daemon a process; it is gone when the test ends. */
+/** Starts `omg up` with a process for each daemon; `t`'s teardown ends it. */
 export async function startSystem(t: Pick<Test, 'teardown'>): Promise<System> {
-  const { url } = await testDatabase(t)
-  const folder = await mkdtemp(join(tmpdir(), 'omg-cli-'))
-  t.teardown(() => rm(folder, { recursive: true, force: true }))
-  const data = join(folder, 'data')
-  const args = ['up', '--json', '--separate', '--port-base', '0', '--data', data]
-  const up = startOmg([...args, '--database-url', url], { cwd: folder })
-  up.stderr.pipe(process.stderr)
-  const ended = once(up, 'exit')
-  t.teardown(async () => {
-    up.kill('SIGTERM')
-    await ended
-  })
-  const line = await Promise.race([
-    once(createInterface({ input: up.stdout }), 'line').then(([first]) => String(first)),
-    ended.then(([status]) => {
-      throw new Error(`omg up ended with status ${status}`)
-    }),
-  ])
-  const ready = JSON.parse(line) as Pick<
-    System,
-    'http' | 'wire' | 'storage' | 'reproxy' | 'token' | 'pids'
-  >
-  const cwd = await mkdtemp(join(folder, 'work-'))
+  const { url: databaseUrl } = await testDatabase(t)
+  const data = await directory(t)
+  const { ready } = await startUp(t, { data, args: ['--separate', '--database-url', databaseUrl] })
+  const cwd = await directory(t)
   const env = { OMG_TRACKERS: ready.http, OMG_WIRE: ready.wire, OMG_TOKEN: ready.token }
   const before = process.cwd()
   process.chdir(cwd)
   t.teardown(() => process.chdir(before))
   const run: System['run'] = (words, options) => runInside(words, { env, ...options })
+  async function json<T>(words: readonly string[]): Promise<T[]> {
+    const { status, stdout, stderr } = await run([...words, '--json'])
+    if (status !== 0) throw new Error(`omg ${words.join(' ')} ended with ${status}: ${stderr}`)
+    const lines = stdout.split('\n').filter(line => line !== '')
+    return lines.map(line => JSON.parse(line) as T)
+  }
   return {
     ...ready,
-    databaseUrl: url,
+    databaseUrl,
     cwd,
     data,
     env,
     run,
-    async json<T>(words: readonly string[]) {
-      const { status, stdout, stderr } = await run([...words, '--json'])
-      if (status !== 0) throw new Error(`omg ${words.join(' ')} ended with ${status}: ${stderr}`)
-      return stdout
-        .split('\n')
-        .filter(one => one !== '')
-        .map(one => JSON.parse(one) as T)
+    json,
+    async store(key, input, ...options) {
+      const { status, stderr } = await run(['put', '-', `photos:${key}`, ...options], { input })
+      if (status !== 0) throw new Error(stderr)
     },
+    keysBelow: async prefix =>
+      (await json<FileInfo>(['ls', '-r', `photos:${prefix}`])).map(({ key }) => key),
   }
 }
 
@@ -160,12 +130,3 @@ export const copiesOf = ({ data }: Pick<System, 'data'>, fid: number): string[] 
   readdirSync(data, { recursive: true, encoding: 'utf8' })
     .filter(path => path.endsWith(`${String(fid).padStart(10, '0')}.fid`))
     .map(path => join(data, path))
-
-/** Waits until `check` says so. */
-export async function until(what: string, check: () => Promise<boolean>): Promise<void> {
-  for (let tries = 0; tries < 200; tries++) {
-    if (await check()) return
-    await sleep(100)
-  }
-  throw new Error(`${what}: it never happened`)
-}

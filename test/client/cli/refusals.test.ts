@@ -3,7 +3,8 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
-import { runInside, startServer } from './omg.ts'
+import { startPeer } from '../peer.ts'
+import { runInside } from './omg.ts'
 
 /** Every command that asks a tracker, with arguments that it takes. */
 const commands: readonly string[] = [
@@ -137,12 +138,12 @@ t.test('every command of the reference is in one of the two lists', async t => {
 })
 
 t.test('a token that does not allow it', async t => {
-  const tracker = await startServer(t, (request, reply) => {
+  const { url } = await startPeer(t, (request, reply) => {
     request.resume()
     reply.writeHead(403, { 'content-type': 'application/json' })
     reply.end(JSON.stringify({ statusCode: 403, code: 'forbidden', message: 'not this token' }))
   })
-  await allFail(t, tracker, /forbidden: not this token \(OMG_TOKEN or --token-file /)
+  await allFail(t, url, /forbidden: not this token \(give another token with OMG_TOKEN /)
 })
 
 t.test('a tracker that is not there', async t => {
@@ -150,9 +151,9 @@ t.test('a tracker that is not there', async t => {
 })
 
 t.test('something else that answers where a tracker was meant to be', async t => {
-  const site = await startServer(t, (request, reply) => {
+  const { url } = await startPeer(t, (request, reply) => {
     request.resume()
     reply.writeHead(404, { 'content-type': 'text/html' }).end('<html><body>Nothing</body></html>')
   })
-  await allFail(t, site, /127\.0\.0\.1:\d+/)
+  await allFail(t, url, /127\.0\.0\.1:\d+/)
 })

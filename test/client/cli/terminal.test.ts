@@ -1,11 +1,11 @@
 /** `omg` at a terminal, which script(1) of util-linux makes. */
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import t, { type Test } from 'tap'
 import type { ClusterStatus } from '../../../common/protocol/status.ts'
-import { program, runInside } from './omg.ts'
+import { omg } from '../../helpers/up.ts'
+import { startPeer } from '../peer.ts'
+import { runInside } from './omg.ts'
 
 const { stdout: version } = spawnSync('script', ['--version'], { encoding: 'utf8' })
 const skip = /util-linux/.test(version ?? '') ? false : 'no script(1) of util-linux'
@@ -46,7 +46,7 @@ const status: ClusterStatus = {
 /** A tracker that shows a status and the cost of a change, and notes what it is asked to change. */
 async function startTracker(t: Test, shown = status) {
   const changes: string[] = []
-  const server = createServer(({ method, url = '' }, reply) => {
+  const { url: tracker } = await startPeer(t, ({ method, url = '' }, reply) => {
     const answers: Record<string, unknown> = {
       '/v1/status': shown,
       '/v1/rehearsals': { uploads: 2, trash: 1 },
@@ -54,11 +54,8 @@ async function startTracker(t: Test, shown = status) {
     if (method !== 'GET' && !(url in answers)) changes.push(`${method} ${url}`)
     reply.setHeader('content-type', 'application/json')
     reply.end(JSON.stringify(answers[url] ?? {}))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  return { changes, env: { OMG_TRACKERS: url, OMG_TOKEN: 'a-token' } }
+  })
+  return { changes, env: { OMG_TRACKERS: tracker, OMG_TOKEN: 'a-token' } }
 }
 
 /**
@@ -69,7 +66,7 @@ async function atTerminal(
   args: readonly string[],
   { env, prompt, keys }: { env: NodeJS.ProcessEnv; prompt?: RegExp; keys?: string },
 ): Promise<{ readonly status: number | null; readonly screen: string }> {
-  const words = [process.execPath, program, ...args].map(word => `'${word}'`).join(' ')
+  const words = [process.execPath, omg, ...args].map(word => `'${word}'`).join(' ')
   // The shell outlives Ctrl-C, to say how the terminal was left.
   const command = `trap : INT; stty cols 80 rows 24; ${words}; code=$?; stty -a | grep -owE -- '-?(echo|icanon)'; exit $code`
   const child = spawn('script', ['--quiet', '--return', '--command', command, '/dev/null'], {

@@ -1,10 +1,9 @@
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { version } from '../../../common/version.ts'
+import { startPeer } from '../peer.ts'
 import { runInside, runOmg, startOmg } from './omg.ts'
 
 const token = { OMG_TOKEN: 'a-token' }
@@ -12,13 +11,11 @@ const token = { OMG_TOKEN: 'a-token' }
 /** A tracker that answers everything with `{}` and notes who asked for what. */
 async function startTracker(t: Test) {
   const requests: { readonly url: string; readonly authorization: string | undefined }[] = []
-  const server = createServer(({ url = '', headers }, reply) => {
+  const peer = await startPeer(t, ({ url = '', headers }, reply) => {
     requests.push({ url, authorization: headers.authorization })
     reply.setHeader('content-type', 'application/json').end('{}')
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => server.close())
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, requests }
+  })
+  return { url: peer.url, requests }
 }
 
 t.test('what cannot be understood is told with the usage, exit 2, and nothing is sent', async t => {
@@ -30,10 +27,13 @@ t.test('what cannot be understood is told with the usage, exit 2, and nothing is
     [['puts', 'a', 'b:c'], /^omg: unknown command 'puts' \(Did you mean put\?\)\nUsage: omg /],
     [['host', 'lst'], /^omg host: unknown command 'lst' \(Did you mean .*list/],
     [['put'], /^omg put: missing required argument 'path'\nUsage: omg put .*DOMAIN:KEY\n$/],
-    [['put', 'a'], /^omg put: "a" is not DOMAIN:KEY \("a:" is all of a domain\)\nUsage/],
+    [['put', 'a'], /^omg put: "a" is not DOMAIN:KEY \(write "a:" for all of the domain\)\nUsage/],
     [['put', 'a:b'], /^omg put: name the files/],
-    [['put', 'a', 'b', 'photos:c'], /^omg put: several files go to a folder: "photos:c\/"\n/],
-    [['put', '-', 'photos:'], /^omg put: standard input needs a whole DOMAIN:KEY\n/],
+    [
+      ['put', 'a', 'b', 'photos:c'],
+      /^omg put: several files go to a folder, .* as in "photos:c\/"\n/,
+    ],
+    [['put', '-', 'photos:'], /^omg put: standard input has no name: give the whole DOMAIN:KEY\n/],
     [['put', '--durabilty', 'fast', 'a', 'b:c'], /Did you mean --durability\?/],
     [['put', '--durability', 'much', 'a', 'b:c'], /must be one of fast, safe, everywhere\.\n$/],
     [['put', '--meta', 'x', 'a', 'b:c'], /^omg put: option '--meta .* It must be NAME=VALUE\.\n$/],
@@ -43,7 +43,7 @@ t.test('what cannot be understood is told with the usage, exit 2, and nothing is
     [['cat', 'photos:a', '--json'], /^omg cat: --json/],
     [
       ['ls', 'photos'],
-      /^omg ls: "photos" is not DOMAIN:KEY \("photos:" is all of a domain\)\nUsage: omg ls/,
+      /^omg ls: "photos" is not DOMAIN:KEY \(write "photos:" for all of the domain\)\nUsage: omg ls/,
     ],
     [['stat', 'photos:a', 'photos:b'], /^omg stat: too many arguments/],
     [['stat', `photos:${'k'.repeat(1025)}`], /a key has at most 1024 bytes/],
@@ -52,38 +52,50 @@ t.test('what cannot be understood is told with the usage, exit 2, and nothing is
     [['mv', 'photos:a', ':b'], /^omg mv: ":b" is neither KEY nor DOMAIN:KEY\n/],
     [['get', 'photos:a', ''], /^omg get: the file to write has no name\n/],
     [['ls', 'a\\:b'], /^omg ls: "a.+b" is not DOMAIN:KEY/],
-    [['rm', '-r', 'photos:cats', '--yes'], /^omg rm: a folder ends with \/: "photos:cats\/"\n/],
+    [
+      ['rm', '-r', 'photos:cats', '--yes'],
+      /^omg rm: a folder ends with \/, as in "photos:cats\/"\n/,
+    ],
     [['rm', '-r', 'photos:'], /^omg rm: without a terminal it needs --yes to delete every file/],
     [['device', 'mark', 'dev5', 'dead'], /^omg device mark: without a terminal it needs --yes/],
     [['device', 'mark', 'node1', '5', 'dead'], /needs --yes to give up all copies on dev5\n/],
     [['device', 'modify', '5', '--status', 'dead'], /^omg device modify: .*needs --yes/],
     [['device', 'mark', '5', 'asleep'], /^omg device mark: the status is one of alive/],
-    [['device', 'mark', 'five', 'down'], /^omg device mark: "five" is no number of a device/],
+    [['device', 'mark', 'five', 'down'], /^omg device mark: "five" is not a device number/],
     [['host', 'mark', 'node1', 'dead'], /^omg host mark: without a terminal it needs --yes/],
     [['host', 'add', 'x', '--port', '0'], /must be a whole number from 1 to 65535\.\n$/],
-    [['class', 'modify', 'photos', 'web'], /^omg class modify: name what to change\n/],
+    [
+      ['class', 'modify', 'photos', 'web'],
+      /^omg class modify: nothing to change: give at least one option\n/,
+    ],
     [['domain', 'rm', 'photos'], /^omg domain delete: without a terminal it needs --yes/],
     [['token', 'delete', '1'], /^omg token delete: without a terminal it needs --yes/],
     [['token', 'add', 'web'], /^omg token add: required option '--scope <SCOPE>' not specified/],
     [['token', 'add', 'web', '--scope', 'write'], /^omg token add: --scope write needs --domain\n/],
-    [['put', '-r', 'a', 'photos:b'], /^omg put: folders go to a folder: "photos:b\/"\n/],
+    [['put', '-r', 'a', 'photos:b'], /^omg put: folders go to a folder, .* as in "photos:b\/"\n/],
     [['put', '--resume', 'a', 'photos:b'], /^omg put: --resume goes with -r\n/],
     [['put', '-j', '0', 'a', 'photos:b'], /must be a whole number from 1 to 64\.\n$/],
-    [['get', '-r', 'photos:cats'], /^omg get: a folder ends with \/: "photos:cats\/"\n/],
+    [['get', '-r', 'photos:cats'], /^omg get: a folder ends with \/, as in "photos:cats\/"\n/],
     [['get', '-r', 'photos:', '-'], /^omg get: a folder cannot be written to standard output\n/],
     [['sync', 'a', 'photos:b/', '--delete'], /^omg sync: without a terminal it needs --yes/],
-    [['set', 'photos:a'], /^omg set: name what to change\n/],
+    [['set', 'photos:a'], /^omg set: nothing to change: give at least one option\n/],
     [['top', '--interval', '0'], /must be a number from 0\.1 to 3600\.\n$/],
     [['doctor', '--site', 'x'], /^omg doctor: --site: "x" is not an http URL\n/],
     [['node', 'add', 'nonsense'], /^omg node add: not an http URL: "nonsense"\n/],
     [['node', 'add', 'ftp://user:pa55@h'], /^omg node add: not an http URL: "ftp:\/\/…@h"\n/],
     [['node', 'add', 'https://127.0.0.1'], /^omg node add: not an http URL: /],
     [['node', 'add', 'http://127.0.0.1/dev1'], /^omg node add: not the root of a storage node: /],
-    [['scrub', 'start', '--device', 'x'], /^omg scrub start: "x" is no number of a device/],
+    [['scrub', 'start', '--device', 'x'], /^omg scrub start: "x" is not a device number/],
     [['fsck', 'clearlog'], /^omg fsck clearlog: without a terminal it needs --yes/],
-    [['trash', 'empty', 'photos:a'], /^omg trash empty: it is all or nothing: "photos:"\n/],
+    [
+      ['trash', 'empty', 'photos:a'],
+      /^omg trash empty: the trash can only be emptied as a whole: "photos:"\n/,
+    ],
     [['statsu'], /^omg: unknown command 'statsu' \(Did you mean .*stat/],
-    [['ls', 'photos:', '--trackers', 'here'], /^omg ls: --trackers: "here" is not the http URL/],
+    [
+      ['ls', 'photos:', '--trackers', 'here'],
+      /^omg ls: --trackers: "here" is not the URL of a tracker/,
+    ],
   ]
   for (const [args, message] of cases) {
     const { status, stdout, stderr } = await runInside(args, { env })
@@ -177,14 +189,8 @@ t.test('the token that omg up has left is used for its own tracker only', async 
 t.test('a command that waits for a tracker can be interrupted', async t => {
   let asked = (): void => {}
   const waiting = new Promise<void>(resolve => (asked = resolve))
-  const server = createServer(() => asked()).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  t.teardown(() => {
-    server.close()
-    server.closeAllConnections()
-  })
-  const { port } = server.address() as AddressInfo
-  const env = { ...token, OMG_TRACKERS: `http://127.0.0.1:${port}` }
+  const { url } = await startPeer(t, asked)
+  const env = { ...token, OMG_TRACKERS: url }
   const child = startOmg(['ls', 'photos:'], { env })
   const ended = once(child, 'exit')
   await waiting
