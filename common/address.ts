@@ -1,9 +1,9 @@
 /**
- * Addresses as settings and URLs have them, and the error of settings: what the command line needs of
- * `config.ts`, without the schemas that take it long to load.
+ * `HOST:PORT` addresses in settings and URLs, and the error for settings that are wrong. They are not in
+ * `config.ts` because the command line needs them, but not the schemas there, which are slow to load.
  */
 
-/** A setting that cannot be used. The message is one line that names it; the exit status is 2. */
+/** A setting that is wrong. The message is one line that names the setting; the exit status is 2. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError'
 }
@@ -13,7 +13,7 @@ export interface Address {
   readonly port: number
 }
 
-/** Reads `HOST:PORT`, `[IPV6]:PORT` or `PORT` (loopback). Throws ConfigError naming `setting`. */
+/** Reads `HOST:PORT`, `[IPV6]:PORT` or `PORT` (on loopback). Throws a ConfigError that names `setting`. */
 export function parseAddress(setting: string, text: string): Address {
   const match = /^(?:(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):)?(\d{1,5})$/.exec(text)
   const port = Number(match?.[3])
@@ -23,12 +23,12 @@ export function parseAddress(setting: string, text: string): Address {
   return { host: match[1] ?? match[2] ?? '127.0.0.1', port }
 }
 
-/** `HOST:PORT` as it stands in a URL, IPv6 in brackets. */
+/** `HOST:PORT`, with an IPv6 address in brackets, as in URLs. */
 export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
-/** Where an `http:` or `https:` URL is reached; an IPv6 address comes without its brackets. */
+/** The address of an `http:` or `https:` URL; an IPv6 address comes without brackets. */
 export function urlAddress({ protocol, hostname, port }: URL): Address {
   const usualPort = protocol === 'https:' ? 443 : 80
   return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || usualPort) }

@@ -1,6 +1,6 @@
 /**
- * A daemon's settings: one TypeBox object, read from flags and from the environment, checked once.
- * Nothing else in the project reads `process.env` or `process.argv` of a daemon.
+ * The settings of a daemon: one TypeBox object, read from flags and the environment and checked once.
+ * Nothing else in a daemon reads `process.env` or `process.argv`.
  */
 import { readFileSync, statSync } from 'node:fs'
 import { parseArgs } from 'node:util'
@@ -14,7 +14,7 @@ export * from './address.ts'
 export interface ConfigInput {
   readonly args: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
-  /** What stands before a setting's name in the environment: `OMG_TRACKER_`. */
+  /** Prefix of the settings in the environment: `OMG_TRACKER_`. */
   readonly prefix: string
 }
 
@@ -22,13 +22,13 @@ interface PropertySchema {
   readonly type?: string
   readonly description?: string
   readonly default?: string | number | boolean
-  /** Environment variable that is also read, for names that are common: `DATABASE_URL`. */
+  /** Another environment variable that is read, where there is a common name: `DATABASE_URL`. */
   readonly env?: string
-  /** Never a flag, since command lines are public: read from the environment or `--<name>-file`. */
+  /** Read from the environment or the file `--<name>-file`, never from a flag: others can see those. */
   readonly secret?: boolean
 }
 
-/** A setting's name as a flag has it: `maxAttempts` is `max-attempts`. */
+/** The name of a setting as a flag: `max-attempts` for `maxAttempts`. */
 export const kebab = (name: string): string => name.replace(/[A-Z]/g, c => `-${c.toLowerCase()}`)
 const screaming = (name: string): string => kebab(name).replaceAll('-', '_').toUpperCase()
 const flagOf = (name: string, property: PropertySchema): string =>
@@ -37,7 +37,7 @@ const flagOf = (name: string, property: PropertySchema): string =>
 const propertiesOf = (schema: Type.TObject): [string, PropertySchema][] =>
   Object.entries(schema.properties) as [string, PropertySchema][]
 
-/** The settings that `input` gives, defaults filled in. Throws ConfigError. */
+/** Reads the settings from `input` and fills in the defaults. Throws ConfigError. */
 export function loadConfig<T extends Type.TObject>(schema: T, input: ConfigInput): Type.Static<T> {
   const properties = propertiesOf(schema)
   const flags = parseFlags(properties, input.args)
@@ -119,13 +119,13 @@ export function checkSecret(name: string, secret: string): void {
   }
 }
 
-/** What `--help` prints of a daemon's settings. */
+/** The list of settings for `--help` of a daemon: flag and variable, and below them what the setting does. */
 export function describeConfig(schema: Type.TObject, prefix: string): string {
-  const rows = propertiesOf(schema).map(([name, property]) => {
-    const flag = `--${flagOf(name, property)}${property.type === 'boolean' ? '' : ' …'}`
-    const variable = property.env ?? prefix + screaming(name)
-    const fallback = property.default === undefined ? '' : ` (default ${property.default})`
-    return `  ${flag.padEnd(28)} ${property.description ?? ''}${fallback}\n${' '.repeat(31)}${variable}`
+  const entries = propertiesOf(schema).map(([name, property]) => {
+    const { type, description = '', default: value = '', env } = property
+    const flag = `--${flagOf(name, property)}${type === 'boolean' ? '' : ' …'}`
+    const fallback = value === '' ? '' : ` (default ${value})`
+    return `  ${flag}  ${env ?? prefix + screaming(name)}\n      ${description}${fallback}`
   })
-  return rows.join('\n')
+  return entries.join('\n')
 }

@@ -1,71 +1,70 @@
-/** The life of a daemon process: read settings, start, serve until a signal, close, and be gone. */
+/** The life of a daemon process: read the settings, start, serve until a signal, close, end. */
 import type Type from 'typebox'
 import { ConfigError, describeConfig, loadConfig, type ConfigInput } from './config.ts'
 import { createLogger, type Logger, type LogLevel } from './log.ts'
 
-/** Something with a life of its own. */
+/** Something that is started and closed. */
 export interface Service {
-  /** Resolves when it serves. */
+  /** Resolves when the service is ready. */
   start(): Promise<void>
-  /** Undoes `start` in reverse; may be called twice, and before `start`. */
+  /** Undoes `start`, in reverse order. May be called twice, and before `start`. */
   close(): Promise<void>
 }
 
 /** What the `create…` functions of the daemons return. */
 export interface Daemon extends Service {
-  /** Where it listens, by name, as HOST:PORT; after `start`. */
+  /** The addresses that it listens on, as HOST:PORT by name. Only after `start`. */
   listening(): Listening
-  /** Resolves with the reason once it closes by itself: somebody told it to over the network. */
+  /** Resolves with the reason when it should close without a signal, as after `!shutdown` over the network. */
   readonly ending?: Promise<string>
-  /** Reads its settings anew (SIGHUP). Rejects, and goes on as it was, when they cannot be used. */
+  /** Reads its settings again, on SIGHUP. Rejects when they cannot be used, and keeps those it has. */
   reload?(): Promise<void>
+  /** Milliseconds it has to close, as its settings are then, before the process is ended with status 1. */
+  closeMs?(): number
 }
 
+/** Addresses as HOST:PORT, by name: `http`, `wire`, `side`. */
 export type Listening = Readonly<Record<string, string>>
 
-/** What a daemon tells the process that forked it, once it serves. */
+/** The message to the process that forked a daemon, once the daemon serves. */
 export interface ReadyMessage {
   readonly ready: true
   readonly listening: Listening
 }
 
 export interface Program<Config extends Type.TObject> {
-  /** As typed behind `omg`. */
+  /** The command after `omg`. */
   readonly name: string
   /** One sentence for `--help`. */
   readonly summary: string
   readonly schema: Config
-  /** What stands before a setting's name in the environment. */
+  /** Prefix of its settings in the environment. */
   readonly envPrefix: string
-  /** Throws ConfigError when the settings do not go together. */
+  /** Throws ConfigError when the settings do not fit together. */
   readonly create: (config: Type.Static<Config> & { logLevel: LogLevel }, log: Logger) => Daemon
-  /** Milliseconds it has to close before the process is ended with status 1. */
-  readonly closeMs?: (config: Type.Static<Config>) => number
 }
 
 /** A program with its settings read. */
 interface Configured {
   readonly daemon: Daemon
   readonly log: Logger
-  readonly closeMs: number
 }
 
-/** Reads the settings and creates the daemon, to run in this process. Throws ConfigError. */
+/** Reads the settings and creates the daemon, which is to run in this process. Throws ConfigError. */
 export function configure<Config extends Type.TObject>(
-  { name, schema, envPrefix, create, closeMs }: Program<Config>,
+  { name, schema, envPrefix, create }: Program<Config>,
   { args, env, fd }: Omit<ConfigInput, 'prefix'> & { readonly fd?: 1 | 2 },
 ): Configured {
   const config = loadConfig(schema, { args, env, prefix: envPrefix }) as Parameters<
     typeof create
   >[0]
   const log = createLogger(name, { level: config.logLevel, ...(fd ? { fd } : {}) })
-  const daemon = create(config, log)
-  return { daemon, log, closeMs: closeMs?.(config) ?? defaultCloseMs }
+  return { daemon: create(config, log), log }
 }
 
 /**
- * Runs one daemon as this process. `--help` prints its settings; a setting that cannot be used ends
- * it with status 2 and one line on standard error.
+ * Runs one daemon as this process. `--help` prints its settings. When a setting cannot be used, it prints
+ * one line on standard error, and the exit status is 2.
  */
 export async function runProgram<Config extends Type.TObject>(
   program: Program<Config>,
@@ -97,7 +96,7 @@ const defaultCloseMs = 20_000
  * IPC channel. The first signal closes; the deadline, or a failed start, exits 1, a start that fails
  * for its settings 2.
  */
-async function runDaemon({ daemon, log, closeMs }: Configured): Promise<void> {
+async function runDaemon({ daemon, log }: Configured): Promise<void> {
   let closing = false
   const end = (reason: string): void => {
     if (closing) return
@@ -106,7 +105,7 @@ async function runDaemon({ daemon, log, closeMs }: Configured): Promise<void> {
     const deadline = setTimeout(() => {
       log.error('did not close in time')
       process.exit(1)
-    }, closeMs)
+    }, daemon.closeMs?.() ?? defaultCloseMs)
     daemon.close().then(
       () => {
         clearTimeout(deadline)

@@ -1,33 +1,34 @@
 /**
- * Time limits that are nearly always lifted before they are reached, several for each request: one
- * coarse timer looks after all of them. A timer for each would cost ten times as much.
+ * Time limits for hot paths. There are several for each request, and nearly all are lifted before they
+ * are reached. One coarse timer watches all of them; a timer for each would cost ten times as much.
  */
 
-/** What is waited for. */
+/** Something that must not take longer than its time limit. */
 export interface Waited {
-  /** When it is too late (performance.now()); may be moved at any time. */
+  /** The time limit, in the time of `performance.now()`. It may be changed at any time. */
   readonly dueAt: number
-  /** It is too late. Called once, up to a tick after `dueAt`; it is not looked after any more. */
+  /** Called when the limit is reached, up to one tick late. It is then no longer watched. */
   late(): void
 }
 
+/** Watches time limits. Its timer does not keep the process alive. */
 export class Deadlines {
   readonly #waited = new Set<Waited>()
   #timer: NodeJS.Timeout | undefined
   readonly #tickMs: number
 
-  /** `tickMs`: milliseconds between two looks. */
+  /** `tickMs`: milliseconds between two checks. */
   constructor(tickMs: number) {
     this.#tickMs = tickMs
   }
 
-  /** Looks after `waited` until `lift`. */
+  /** Watches `waited` until `lift`. */
   set(waited: Waited): void {
     this.#waited.add(waited)
     this.#timer ??= setInterval(() => this.#tick(), this.#tickMs).unref()
   }
 
-  /** There is nothing to wait for any more. */
+  /** Stops watching `waited`, which is done. */
   lift(waited: Waited): void {
     this.#waited.delete(waited)
   }

@@ -1,12 +1,12 @@
 /**
- * Every expected failure of the system: its stable code, the HTTP status that carries it and, where
- * the MogileFS protocol fixes one, the English text sent with it on the line protocol.
- * A code, once shipped, keeps its meaning.
+ * Every expected failure of the system: its stable code, its HTTP status and, where MogileFS's protocol
+ * defines one, the text that is sent with it on the line protocol. A code that was released never changes
+ * its meaning.
  */
 
 interface ErrorSpec {
   readonly status: number
-  /** Text on the line protocol; absent: the message made at run time is sent. */
+  /** Text on the line protocol; absent: the message of the error is sent. */
   readonly text?: string
 }
 
@@ -144,17 +144,17 @@ const table = {
   failure: { status: 500, text: 'Operation failed' },
 } as const satisfies Record<string, ErrorSpec>
 
-/** Every code that there is. */
+/** All codes. */
 export type ErrorCode = keyof typeof table
 
 const specs: ReadonlyMap<string, ErrorSpec> = new Map(Object.entries(table))
 
-/** An expected failure. `message` is for people and may be shown to the caller; `code` is for programs. */
+/** An expected failure. `message` is for people and safe to show to the caller, `code` is for programs. */
 export class CodedError extends Error {
   override readonly name = 'CodedError'
-  /** Stable: what a program decides by. */
+  /** Stable, so programs can act on it. */
   readonly code: ErrorCode
-  /** The HTTP status that carries it. */
+  /** The HTTP status of an answer with this error. */
   readonly statusCode: number
 
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
@@ -164,17 +164,17 @@ export class CodedError extends Error {
   }
 }
 
-/** True when `err` is a `CodedError`, of that code when one is given. */
+/** True when `err` is a CodedError; with `code`, only when it has that code. */
 export function isCoded(err: unknown, code?: ErrorCode): err is CodedError {
   return err instanceof CodedError && (code === undefined || err.code === code)
 }
 
-/** True when `code` is one of ours, as when it comes back over HTTP. */
+/** True when `code`, which may come from an HTTP answer, is one of our codes. */
 export function isErrorCode(code: unknown): code is ErrorCode {
   return typeof code === 'string' && specs.has(code)
 }
 
-/** The text that goes with a code on the line protocol: the protocol's own, else `message`. */
+/** The text for a code on the line protocol: the one that MogileFS defines, else `message`. */
 export function protocolText(code: ErrorCode, message: string): string {
   return specs.get(code)?.text ?? message
 }

@@ -1,7 +1,9 @@
+/** The Date field of HTTP answers. */
+
 let date = ''
 let dateSecond = 0
 
-/** The Date field of now (RFC 9110 section 5.6.7), made once a second. */
+/** The current time as a Date field (RFC 9110 section 5.6.7). The text is made once a second. */
 export function httpDate(): string {
   const second = Math.floor(Date.now() / 1000)
   if (second !== dateSecond) {

@@ -1,8 +1,8 @@
-/** What an HTTP error looks like: fastify's own shape, with a code of `errors.ts`. */
+/** The bodies of HTTP errors: they have the shape of fastify's own errors, and a code of `errors.ts`. */
 import { STATUS_CODES } from 'node:http'
 import { isCoded, type ErrorCode } from './errors.ts'
 
-/** The body of every HTTP error of ours. */
+/** The body of every HTTP error. */
 export interface ErrorBody {
   statusCode: number
   code: string
@@ -10,6 +10,7 @@ export interface ErrorBody {
   message: string
 }
 
+/** The codes for errors that fastify itself raises. */
 const codeOfStatus: Readonly<Record<number, ErrorCode>> = {
   400: 'bad_request',
   404: 'not_found',
@@ -20,7 +21,10 @@ const codeOfStatus: Readonly<Record<number, ErrorCode>> = {
   503: 'shutting_down',
 }
 
-/** The answer to a failure: ours as they are, fastify's own by status, anything else says nothing. */
+/**
+ * The body for an error. A CodedError keeps its code and message, and an error of fastify gets a code for
+ * its status. Anything else becomes 500 `failure`, without details.
+ */
 export function errorBody(err: unknown): ErrorBody {
   if (isCoded(err)) return bodyOf(err.statusCode, err.code, err.message)
   const { statusCode } = err as { statusCode?: number }

@@ -1,7 +1,7 @@
 /**
- * What Node's HTTP parser lets through and no server of ours takes (RFC 9112 read strictly), and how
- * a request is refused whose body nobody will read. Node's parser itself refuses broken framing:
- * both lengths at once, line ends without CR, bad chunk sizes.
+ * Refuses requests that Node's HTTP parser accepts but RFC 9112, read strictly, does not allow, and
+ * closes connections so that the client still gets the answer. Node's parser itself refuses broken
+ * framing: both kinds of length at once, line ends without CR, bad chunk sizes.
  */
 import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
@@ -12,30 +12,31 @@ import { errorBody } from './http-error.ts'
 const maxTargetBytes = 8 * 1024
 const maxHeaderLines = 200
 
-/** Milliseconds a client that is still sending has to read our answer before it is cut off. */
+/** Milliseconds that a client which is still sending gets to read our answer before we close. */
 const lingerMs = 1_000
 
-/** Connections that have had their last answer. */
+/** Connections that get no further answer. */
 const closing = new WeakSet<Socket>()
 
-/** The newest answer on each connection. */
+/** The answer to the newest request on each connection. */
 const newest = new WeakMap<Socket, ServerResponse>()
 
-/** Connections that are not read while a request waits for its turn. */
+/** Connections that are not read from, because a request on them waits for its turn. */
 const held = new WeakSet<Socket>()
 
-/** Whether the line of the request that comes is there, on connections that others read before Node. */
+/** For connections that are read before Node gets the bytes: whether the request line has arrived. */
 const lineSeen = new WeakMap<Socket, boolean>()
 
 /**
- * For who reads a connection and passes on to Node what came, from a request's beginning (`first`): of
- * a head that is too long, Node does not tell whether that is its line.
+ * To be called by code that reads a connection itself and passes the bytes on to Node; `first` marks the
+ * beginning of a request. When a head is too long, Node does not tell whether its request line was, and
+ * the answer depends on that.
  */
 export function notePassed(socket: Socket, bytes: Buffer, first = false): void {
   if (first || lineSeen.get(socket) === false) lineSeen.set(socket, bytes.includes('\n'))
 }
 
-/** Refuses, on every route of `app`, requests whose head breaks the rules; the connection closes. */
+/** Makes `app` refuse requests whose head breaks the rules. Their connection is closed. */
 export function guardRequests(app: FastifyInstance): void {
   const server: Server = app.server
   server.on('connect', (_request: IncomingMessage, socket: Socket) => {
@@ -54,7 +55,7 @@ export function guardRequests(app: FastifyInstance): void {
     const begin = (): void => {
       if (newest.get(raw.socket) === reply.raw) release(raw.socket)
       if (closing.has(raw.socket) || raw.socket.destroyed) {
-        // Sent behind a request that closed the connection: it must have no effect.
+        // It was sent after a request that closed the connection, so it must have no effect.
         reply.hijack()
         return
       }
@@ -62,8 +63,8 @@ export function guardRequests(app: FastifyInstance): void {
       if (fault) reply.header('connection', 'close')
       done(fault)
     }
-    // Requests sent without waiting are handled in their order (RFC 9112 section 9.3.2); Node only
-    // answers them in it.
+    // Pipelined requests are handled one after the other (RFC 9112 section 9.3.2). Node would handle
+    // them at the same time and only send the answers in order.
     const before = newest.get(raw.socket)
     newest.set(raw.socket, reply.raw)
     if (before && !before.writableFinished) {
@@ -114,15 +115,15 @@ function faultOf(raw: IncomingMessage, target: string): CodedError | undefined {
   return undefined
 }
 
-/** All of a request is there and nothing of its answer waits to be taken: it is not the client who is slow. */
+/** True while we work on a request that has arrived completely, and nothing waits for the client to read. */
 function isWorking(socket: Socket): boolean {
   const answer = newest.get(socket)
   return answer?.writableFinished === false && answer.req.complete && socket.writableLength === 0
 }
 
 /**
- * Leaves what a client goes on sending to the system, so that no more requests wait than one read
- * brings: Node would read them all, and holds some kilobytes for each.
+ * Stops reading from a connection. Otherwise Node would read all requests that the client sends, and
+ * keep some kilobytes for each; this way only those of one read wait.
  */
 function hold(socket: Socket): void {
   if (held.has(socket)) return
@@ -137,7 +138,7 @@ function release(socket: Socket): void {
   socket.resume()
 }
 
-/** Each request that was read has the reading go on. */
+/** Node resumes the socket after each request that it has read. */
 function stayPaused(this: Socket): void {
   this.pause()
 }
@@ -146,9 +147,9 @@ const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 
 /**
- * Makes the close after the answer under way a gentle one: our side ends, and what the client still
- * sends is thrown away for a moment. Closing at once would reset the connection, and with it lose
- * the answer that says why (RFC 9112 section 9.6).
+ * Makes the connection close gently after the current answer: our side ends, and for a moment what the
+ * client still sends is thrown away. Closing at once would reset the connection, and the client could
+ * lose the answer (RFC 9112 section 9.6).
  */
 function closeGently(socket: Socket): void {
   if (closing.has(socket)) return
@@ -165,10 +166,10 @@ interface ParserError extends Error {
   readonly rawPacket?: Buffer
 }
 
-/** Answers bytes that are no request, where an answer can still be read as one. */
+/** Answers bytes that are not a valid request, if no other answer has begun on the connection. */
 export function answerClientError(err: ParserError, socket: Socket): void {
   if (closing.has(socket)) return
-  // The parser's own errors and Node's time-out of a head; anything else is a broken connection.
+  // Only errors of the parser and the timeout of a head are answered; the rest are broken connections.
   const timedOut = err.code === 'ERR_HTTP_REQUEST_TIMEOUT'
   const answered = (socket as { _httpMessage?: { headersSent: boolean } })._httpMessage?.headersSent
   if (answered || !socket.writable || !(timedOut || err.code?.startsWith('HPE_'))) {
@@ -179,11 +180,12 @@ export function answerClientError(err: ParserError, socket: Socket): void {
     socket,
     timedOut
       ? new CodedError('request_timeout', 'the request took too long')
-      : told(err, lineSeen.get(socket)),
+      : parseFault(err, lineSeen.get(socket)),
   )
 }
 
-function told({ code, rawPacket }: ParserError, hasLine?: boolean): CodedError {
+/** The error for what the parser did not accept. */
+function parseFault({ code, rawPacket }: ParserError, hasLine?: boolean): CodedError {
   const firstLine = (rawPacket?.toString('latin1') ?? '').split('\n', 1)[0] ?? ''
   if (code === 'HPE_HEADER_OVERFLOW') {
     const isLine = hasLine === undefined ? firstLine.length > maxTargetBytes : !hasLine
@@ -200,7 +202,7 @@ function told({ code, rawPacket }: ParserError, hasLine?: boolean): CodedError {
   return new CodedError('bad_request', 'this is no HTTP/1.1 request')
 }
 
-/** Writes a whole answer past Node's response object, which may not exist, and closes. */
+/** Writes a whole answer straight to the socket, since there may be no response object, and closes. */
 export function refuse(socket: Socket, error: CodedError): void {
   const body = errorBody(error)
   const text = JSON.stringify(body)

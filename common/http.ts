@@ -1,6 +1,6 @@
 /**
- * The HTTP server that tracker and storage node share: fastify with our limits, our error shape, one
- * log line per request, `/health` and `/metrics`.
+ * The HTTP server of trackers and storage nodes: fastify with our limits and errors, one log line for
+ * each request, `/health` and `/metrics`.
  */
 import { randomUUID } from 'node:crypto'
 import fastify, {
@@ -23,11 +23,11 @@ export interface HttpOptions {
   readonly log: Logger
   /** Prefix of the metrics: `tracker`, `storage_node`. */
   readonly name: string
-  /** Lets a request see `/metrics`, or throws; absent: all may. */
+  /** Throws when a request may not see `/metrics`; absent: every request may. */
   readonly metricsAccess?: (request: FastifyRequest) => Promise<void>
-  /** Of a server that is several processes: what `/metrics` shows in place of `own`. */
+  /** For a server of several processes: returns what `/metrics` shows, given the metrics of this one. */
   readonly shareMetrics?: ((own: Registry) => () => Promise<string>) | undefined
-  /** Anything else fastify takes. */
+  /** Other options of fastify. They win over ours. */
   readonly fastify?: FastifyServerOptions
 }
 
@@ -36,7 +36,7 @@ export interface HttpServer {
   readonly metrics: Registry
 }
 
-/** Limits of `docs/reliability.md`; fastify leaves the time-outs off by itself. */
+/** The limits of `docs/reliability.md`. Timeouts that fastify would set by itself are 0. */
 const limits = {
   bodyLimit: 1024 * 1024,
   keepAliveTimeout: 75_000,
@@ -44,11 +44,11 @@ const limits = {
   requestTimeout: 0,
   headersTimeout: 10_000,
   maxHeaderSize: 32 * 1024,
-  /** Milliseconds in which a client neither sends nor takes a byte before its connection is cut. */
+  /** Milliseconds after which a connection is closed on which the client neither sends nor reads. */
   idleTimeout: 75_000,
 }
 
-/** Creates the server; it listens when told to. */
+/** Creates the server. It does not listen yet. */
 export function createServer({
   log,
   name,
@@ -78,7 +78,7 @@ export function createServer({
       maxHeaderSize: limits.maxHeaderSize,
       connectionsCheckingInterval: 2_000,
       noDelay: true,
-      // Checked with the rest of the head, and not asked of HTTP/1.0.
+      // Checked in http-guard.ts, which does not ask HTTP/1.0 for it.
       requireHostHeader: false,
       ...(options as { http?: object } | undefined)?.http,
     },
@@ -142,7 +142,7 @@ export function createServer({
   return { app, metrics }
 }
 
-/** Once the server closes, each connection ends with the answer under way; else they would stay idle. */
+/** Once the server closes, each connection is closed after its current answer. Otherwise it would stay open. */
 function endWithAnswers(app: FastifyInstance): void {
   let isClosing = false
   app.addHook('preClose', done => {
@@ -154,13 +154,13 @@ function endWithAnswers(app: FastifyInstance): void {
     done(null, payload)
   })
   app.addHook('onResponse', (_request, _reply, done) => {
-    // What is sent past fastify does not say so.
+    // Answers that are written past fastify have no such field.
     if (isClosing) setImmediate(() => app.server.closeIdleConnections())
     done()
   })
 }
 
-/** Watches which routes are added; the returned function tells the methods that a URL's path has. */
+/** Records the routes that are added. The returned function gives the methods of the path of a URL. */
 function trackRoutes(app: FastifyInstance): (url: string) => string[] {
   const routes: { pattern: RegExp; methods: string[] }[] = []
   app.addHook('onRoute', ({ url, method }) => {

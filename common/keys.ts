@@ -1,10 +1,10 @@
 /**
- * File keys are byte strings, 1 to 1,024 of them. On HTTP they are percent-encoded in the raw URL; in
- * JSON they are text where they are valid UTF-8, else base64url in a second field.
+ * Keys of files: byte strings of 1 to 1,024 bytes. In URLs they are percent-encoded. In JSON they are text,
+ * and when they are not valid UTF-8, base64url in a second field.
  */
 import { CodedError } from './errors.ts'
 
-/** Longest key over HTTP, in bytes. */
+/** Most bytes of a key over HTTP. */
 export const maxKeyBytes = 1024
 
 /** Most keys in one batch. */
@@ -25,7 +25,7 @@ export function encodeKey(key: string | Uint8Array): string {
   return text
 }
 
-/** The bytes that a percent-encoded piece of a raw URL stands for. Throws bad_request on a broken escape. */
+/** The bytes of a percent-encoded part of a raw URL. Throws bad_request for a broken escape. */
 export function decodeKey(raw: string): Buffer {
   if (/%(?![0-9A-Fa-f]{2})/.test(raw)) {
     throw new CodedError('bad_request', `broken percent-encoding in ${JSON.stringify(raw)}`)
@@ -36,7 +36,7 @@ export function decodeKey(raw: string): Buffer {
   return Buffer.from(text, 'latin1')
 }
 
-/** Throws no_key or key_too_long unless `key` may name a file. */
+/** Throws no_key or key_too_long unless `key` is a valid key. */
 export function checkKey(key: Uint8Array): void {
   if (key.length === 0) throw new CodedError('no_key', 'a key has at least one byte')
   if (key.length > maxKeyBytes) {
@@ -49,7 +49,7 @@ export function checkKey(key: Uint8Array): void {
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** A key as JSON shows it: `keyBytes` (base64url) is there only when the bytes are not UTF-8. */
+/** A key as JSON: `keyBytes` (base64url) is only there when the bytes are not valid UTF-8. */
 export function keyToJson(key: Uint8Array): { key: string; keyBytes?: string } {
   try {
     return { key: utf8.decode(key) }

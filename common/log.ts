@@ -1,10 +1,10 @@
-/** The logger of a daemon: JSON lines, pretty only on a terminal. */
+/** The logger of a daemon: JSON lines, or readable text on a terminal. */
 import { pino, type Logger } from 'pino'
 import Type from 'typebox'
 
 export type { Logger } from 'pino'
 
-/** The setting that every daemon has. */
+/** The setting for the log level, which every daemon has. */
 export const LogLevel = Type.Union(
   [
     Type.Literal('trace'),
@@ -20,11 +20,11 @@ export type LogLevel = Type.Static<typeof LogLevel>
 
 export interface LogOptions {
   readonly level?: LogLevel
-  /** File descriptor: 1, or 2 where standard output carries data. */
+  /** File descriptor to write to: 1, or 2 when standard output is for data. */
   readonly fd?: 1 | 2
 }
 
-/** Creates the root logger of one daemon, called `name` in every line. */
+/** Creates the root logger of a daemon; `name` is in every line. */
 export function createLogger(name: string, { level = 'info', fd = 1 }: LogOptions = {}): Logger {
   const terminal = (fd === 1 ? process.stdout : process.stderr).isTTY
   if (!terminal) return pino({ name, level }, pino.destination({ dest: fd, sync: true }))

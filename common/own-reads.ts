@@ -1,32 +1,33 @@
 /**
- * Reading accepted sockets into memory that is used again. Node gives each read of a socket a buffer
- * of its own, of which the garbage collector hears as memory outside its heap: who sends much keeps
- * it marking, and until it comes round a busy server holds hundreds of megabytes of garbage.
+ * Reading accepted sockets into buffers that are reused. Node allocates a buffer outside the heap for each
+ * read of a socket. A client that sends a lot keeps the garbage collector busy with them, and a busy
+ * server holds hundreds of megabytes of garbage until it gets to them.
  */
 import { Socket } from 'node:net'
 
 export interface OwnReads {
-  /** Where the next read goes; asked at once and after each read. */
+  /** Returns the buffer for the next read. Called at the start and after each read. */
   readonly buffer: () => Buffer
-  /** `size` bytes were read into `into`. False stops the reading until `resume`. */
+  /** Called after `size` bytes were read into `into`. Returning false stops reading until `resume`. */
   readonly onRead: (size: number, into: Buffer) => boolean
 }
 
-/** What of Node's sockets has no public name: the option `onread` exists for outgoing ones only. */
+/** An internal field of Node's sockets. Their public option `onread` exists for outgoing connections only. */
 interface Accepted {
   _handle?: { useUserBuffer?: unknown } | null
 }
 
 /**
- * A socket (half-open) on the connection of `accepted`, which becomes an empty shell: it closes when
- * the connection does. There is no 'data'. Undefined where this Node does not let us.
+ * Takes over the connection of `accepted` and returns a new, half-open socket for it, which reads into
+ * our buffers and emits no 'data'. `accepted` can no longer be used; it closes with the connection.
+ * Undefined, and nothing is changed, when this version of Node does not support it.
  */
 export function takeReads(accepted: Socket, { buffer, onRead }: OwnReads): Socket | undefined {
   const { _handle: handle } = accepted as Accepted
   if (typeof handle?.useUserBuffer !== 'function') return undefined
   const options = { handle, allowHalfOpen: true, onread: { buffer, callback: onRead } }
   const socket = new Socket(options as object)
-  // By the first object the server and others count connections: it ends with the second.
+  // The server counts connections by the first socket, so it has to close with the second one.
   Object.assign(accepted, { _handle: null } satisfies Accepted)
   socket.once('close', () => accepted.destroy())
   return socket

@@ -1,21 +1,21 @@
 /**
- * Who may ask a storage node for what, and how a node proves what it stored. The trackers hold one
- * cluster secret; a key per host is derived from it (HKDF, RFC 5869), and a node holds only its own,
- * so a stolen node cannot speak for others. Everything is an HMAC-SHA-256 over parsed values, never
- * over a path, so there is nothing to canonicalise.
+ * Signed URLs, which say what a client may ask a storage node for, and receipts, with which a node proves
+ * what it stored. Trackers hold one cluster secret. From it, a secret for each host is derived (HKDF, RFC
+ * 5869); a node holds only its own, so a stolen node cannot speak for others. Signatures are HMAC-SHA-256
+ * over parsed values, never over a path, so nothing has to be brought into a canonical form.
  */
 import { createHmac, hkdfSync, timingSafeEqual } from 'node:crypto'
 import { CodedError } from './errors.ts'
 
-/** What a signed URL allows. `object` is a fid in decimal, or another name below the device (`usage`). */
+/** What a signed URL allows. `object` is a fid in decimal, or another name below the device, such as `usage`. */
 export interface Grant {
-  /** GET covers HEAD. */
+  /** GET also allows HEAD. */
   readonly method: 'GET' | 'PUT' | 'DELETE' | 'COPY'
   readonly devid: number
   readonly object: string
 }
 
-/** What a node stored: `size` in bytes, `sha256` in lower-case hex. */
+/** A replica that a node has stored: `size` in bytes, `sha256` in lower-case hex. */
 export interface Receipt {
   readonly fid: number
   readonly devid: number
@@ -23,27 +23,27 @@ export interface Receipt {
   readonly sha256: string
 }
 
-/** The keys of one host; a node holds those of itself, a tracker derives those of any host. */
+/** The signing keys of one host. A node holds its own, a tracker can derive those of every host. */
 export interface HostKeys {
   readonly url: Buffer
   readonly receipt: Buffer
 }
 
-/** Shortest secret that is accepted, in bytes. */
+/** Fewest bytes of a secret. */
 export const minSecretBytes = 32
 
-/** Seconds a signature stays good after its expiry, for clocks that differ. */
+/** Seconds that a signature stays valid after its expiry, since clocks differ. */
 const skewSeconds = 60
 
 const derive = (key: Buffer | string, label: string): Buffer =>
   Buffer.from(hkdfSync('sha256', key, '', `omgfiles ${label}`, 32))
 
-/** The secret of the storage node called `host`: what its operator gives it, base64url. */
+/** The secret for the storage node called `host`, base64url. Its operator starts it with this. */
 export function hostSecret(clusterSecret: string, host: string): string {
   return derive(clusterSecret, `host ${host}`).toString('base64url')
 }
 
-/** The signing keys that follow from a node's secret. */
+/** Derives the signing keys from the secret of a node. */
 export function hostKeys(secret: string): HostKeys {
   return { url: derive(secret, 'url'), receipt: derive(secret, 'receipt') }
 }
@@ -62,14 +62,14 @@ const grantMac = (key: Buffer, { method, devid, object }: Grant, expires: number
   mac(key, ['v1', method, devid, object, expires])
 
 /**
- * The query string (without `?`) that allows `grant` until `expires` (Unix seconds). It holds no
- * `%`, `&` or `=`, because MogileFS clients hand paths on undecoded.
+ * The query (without `?`) of a URL that allows `grant` until `expires`, in Unix seconds. It has no `%`, `&`
+ * or `=`, because MogileFS clients pass paths on undecoded.
  */
 export function signGrant(keys: HostKeys, grant: Grant, expires: number): string {
   return `${expires}.${grantMac(keys.url, grant, expires)}`
 }
 
-/** Throws bad_token or token_expired unless `token` allows `grant` at `nowSeconds` under one of `keys`. */
+/** Throws bad_token unless one of `keys` has signed `token` for `grant`, token_expired when it is too late. */
 export function checkGrant(
   keys: readonly HostKeys[],
   token: string,
@@ -89,13 +89,13 @@ export function checkGrant(
 const receiptMac = (key: Buffer, r: Receipt): string =>
   mac(key, ['r1', r.fid, r.devid, r.size, r.sha256])
 
-/** A node's signed word that it holds these bytes durably. */
+/** A receipt: the signed statement of a node that it has stored these bytes durably. */
 export function signReceipt(keys: HostKeys, receipt: Receipt): string {
   const { fid, devid, size, sha256 } = receipt
   return `r1.${fid}.${devid}.${size}.${sha256}.${receiptMac(keys.receipt, receipt)}`
 }
 
-/** Reads a receipt without believing it: the device tells whose keys must have signed it. */
+/** Reads a receipt without checking it: only its device tells which keys it must be signed with. */
 export function parseReceipt(text: string): Receipt | undefined {
   const match = /^r1\.(\d{1,16})\.(\d{1,10})\.(\d{1,16})\.([0-9a-f]{64})\.[A-Za-z0-9_-]{32}$/.exec(
     text,
@@ -109,7 +109,7 @@ export function parseReceipt(text: string): Receipt | undefined {
   }
 }
 
-/** True when one of `keys` signed this receipt. */
+/** True when one of `keys` has signed this receipt. */
 export function checkReceipt(keys: readonly HostKeys[], text: string): boolean {
   const receipt = parseReceipt(text)
   if (!receipt) return false

@@ -1,7 +1,7 @@
 /** The version of this package. */
 import { readFileSync } from 'node:fs'
 
-/** As `package.json` has it, which lies two folders above the compiled file. */
+/** The version in `package.json`, which is two folders above the compiled file. */
 export const version: string = (
   JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
     version: string

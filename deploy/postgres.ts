@@ -1,6 +1,6 @@
 /**
- * The embedded Postgres: what serves where no DATABASE_URL is given. It listens on loopback only,
- * asks for a password, keeps everything below one directory, and is kept running until closed.
+ * The embedded Postgres, for when no DATABASE_URL is given. It listens on loopback only, requires a
+ * password, keeps everything below one directory, and is restarted until it is closed.
  */
 import { createServer } from 'node:net'
 import { once } from 'node:events'
@@ -19,36 +19,38 @@ import {
 } from './postgres/postmaster.ts'
 
 export interface PostgresOptions {
-  /** Holds the data and is made if missing. One process at a time may use it. */
+  /** The directory for the data, created if missing. Only one process at a time may use it. */
   readonly dir: string
-  /** The port to take if it is free; another one is taken otherwise. */
+  /** The port to use if it is free; otherwise another one is used. */
   readonly port?: number
-  /** For tests: faster, and not safe against a crash of the machine. */
+  /** For tests: faster, but the data may be lost when the machine crashes. */
   readonly throwaway?: boolean
   readonly log: Logger
 }
 
 export interface EmbeddedPostgres {
-  /** Of the database `omgfiles`, with the password in it. Holds until `close`, across restarts. */
+  /** URL of the database `omgfiles`, with its password. It stays the same until `close`. */
   readonly url: string
   readonly port: number
-  /** The process id of the server; another one after it was restarted. */
+  /** The process id of the server. It changes when the server is restarted. */
   pid(): number
-  /** Ends the server; resolves once it is gone. May be called twice. */
+  /** Stops the server; resolves once it has ended. May be called twice. */
   close(): Promise<void>
 }
 
-/** How long a first start waits for the sessions of a server that was killed just before. */
+/** Milliseconds that the first start waits for sessions of a server that was killed just before. */
 const formerSessionsMs = 30_000
 const firstRestMs = 50
 const longestRestMs = 5_000
 
 /**
- * Starts Postgres on `dir`, which is set up first when it is new, and resolves when it accepts
- * connections. From then on a server that dies is started again on the same port. A server that a
- * killed process left behind on `dir` is ended first.
- * As root, Postgres runs as the owner of its data, at first uid 65534.
- * Throws ConfigError when there is no Postgres for this platform, or a live process uses `dir`.
+ * Starts Postgres on `dir`, which is set up first if it is new. Resolves when Postgres accepts
+ * connections. From then on, a server that dies is started again on the same port. A server that a
+ * killed process has left running on `dir` is stopped first.
+ *
+ * When we are root, Postgres runs as the owner of its data; new data belongs to uid 65534.
+ *
+ * Throws ConfigError when there is no Postgres for this platform, or when another process uses `dir`.
  */
 export async function startPostgres(options: PostgresOptions): Promise<EmbeddedPostgres> {
   const { log, throwaway = false } = options
@@ -65,7 +67,7 @@ export async function startPostgres(options: PostgresOptions): Promise<EmbeddedP
   return { url, port: first.options.port, ...kept }
 }
 
-/** `preferred` if nobody listens on it, or else a port the system chooses. */
+/** `preferred` if nothing listens on it, or else a port that the system chooses. */
 async function freePort(preferred: number): Promise<number> {
   const probe = createServer()
   try {
@@ -81,6 +83,7 @@ async function freePort(preferred: number): Promise<number> {
   }
 }
 
+/** Starts the server for the first time. Tries again when the port is taken, or former sessions still live. */
 async function startFirst(
   wanted: PostmasterOptions,
 ): Promise<{ postmaster: Postmaster; options: PostmasterOptions }> {
@@ -93,14 +96,14 @@ async function startFirst(
     } catch (err) {
       const obstacle = err instanceof StartError ? err.obstacle : undefined
       if (obstacle === undefined || Date.now() > deadline) throw err
-      // Somebody took the port after we looked.
+      // Another process took the port after we had checked it.
       if (obstacle === 'port taken') options = { ...options, port: await freePort(0) }
       await sleep(firstRestMs)
     }
   }
 }
 
-/** Starts the server again whenever it ends, until `close`. */
+/** Restarts the server whenever it ends, until `close`. */
 function keepRunning(
   first: Postmaster,
   options: PostmasterOptions,
@@ -140,7 +143,7 @@ function keepRunning(
       closing.abort()
       await postmaster.stop()
       await supervised
-      // A restart that was under way has finished meanwhile.
+      // A restart may have been under way, and is done now.
       await postmaster.stop()
     },
   }

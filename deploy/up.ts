@@ -1,6 +1,6 @@
 /**
- * The whole system on this machine: Postgres, storage nodes, a tracker, the photo application and
- * the reproxy before it, each by the same functions that run it anywhere else.
+ * Runs the whole system on this machine: Postgres, storage nodes, a tracker, the photo application and
+ * the reproxy in front of it, with the same functions that run each of them elsewhere.
  */
 import { mkdir } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
@@ -24,20 +24,20 @@ import {
 import { createSeparateRun, runInside, type Run, type Running } from './up/run.ts'
 
 export interface UpOptions {
-  /** Directory for everything that is written; made if missing. */
+  /** Directory for all files, created if missing. */
   readonly data: string
-  /** The other ports follow from it; 0 takes free ones. */
+  /** The ports are at fixed distances above it; 0 takes free ports. */
   readonly portBase: number
   readonly hosts: number
   /** Per host. */
   readonly devices: number
-  /** Instead of the embedded Postgres. */
+  /** Postgres to use instead of the embedded one. */
   readonly databaseUrl?: string
-  /** HOST:PORT of an application, instead of the photo application. */
+  /** HOST:PORT of an application to use instead of the photo application. */
   readonly app?: string
-  /** Nodes take unsigned requests, and the line protocol hands out plain URLs. */
+  /** Nodes accept unsigned requests, and the line protocol gives out plain URLs. */
   readonly open: boolean
-  /** Print the ready line as JSON on standard output. */
+  /** Print the ready line, as JSON, instead of text for people. */
   readonly json: boolean
   /** Each daemon in a process of its own. */
   readonly separate: boolean
@@ -47,7 +47,7 @@ export interface UpOptions {
 /** The domain of the photo application. */
 const photoDomain = 'photos'
 
-/** Where everything is, once it serves. */
+/** The addresses of everything, once it is up. */
 export interface ReadyLine {
   readonly ready: true
   readonly wire: string
@@ -58,14 +58,15 @@ export interface ReadyLine {
   readonly pids: Record<string, number>
 }
 
-/** Ctrl-C, a service's stop, and a terminal that is closed. */
+/** Ctrl-C, the stop of a service manager, and a terminal that is closed. */
 const endSignals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /**
- * Runs the system until a signal; resolves when all of it is gone. Without `separate` one process
- * runs it, and Postgres another. With it, what dies of the tracker, the application and the reproxy
- * is started again; a storage node stays dead until SIGUSR2, so that one can watch what follows.
- * Throws ConfigError, or an Error when something does not start; nothing is left running then.
+ * Runs the system until a signal, and resolves when all of it has ended. Without `separate`, everything
+ * but Postgres runs in this process. With it, each daemon has a process of its own, and the tracker, the
+ * application and the reproxy are restarted when they die. A storage node that dies stays dead until
+ * SIGUSR2, so that one can watch how the cluster copes. Throws ConfigError, or an Error when something
+ * does not start; then nothing is left running.
  */
 export async function up(options: UpOptions): Promise<void> {
   const log = createLogger('up', { level: options.logLevel, fd: 2 })
@@ -98,9 +99,9 @@ export async function up(options: UpOptions): Promise<void> {
 
 interface Starting {
   readonly log: Logger
-  /** Steps that undo what was started, in that order. */
+  /** Gets a step for everything that was started, which undoes it. They are run in reverse order. */
   readonly undo: (() => Promise<void>)[]
-  /** Gets what runs. */
+  /** Gets every daemon that runs. */
   readonly running: Running[]
   readonly signal: AbortSignal
 }
@@ -116,7 +117,7 @@ async function start(
   const secret = await keptSecret(join(data, 'cluster-secret'))
   const token = await keptSecret(join(data, 'admin-token'))
   const layout = await makeDevices(data, options)
-  const listen = (offset: number): string => `127.0.0.1:${portBase === 0 ? 0 : portBase + offset}`
+  const listen: Listen = offset => `127.0.0.1:${portBase === 0 ? 0 : portBase + offset}`
 
   let postgres: EmbeddedPostgres | undefined
   if (options.databaseUrl === undefined) {
@@ -135,18 +136,7 @@ async function start(
     return started
   }
 
-  const nodes: NodeOnDisk[] = []
-  for (const [i, { name, root, devids }] of layout.entries()) {
-    const node = await run(nodeProgram, {
-      name: `storage-${name}`,
-      flags: { '--listen': listen(500 + 10 * i), '--root': root, '--name': name, '--open': open },
-      // File threads for several disks, so that one that hangs does not stop the others.
-      env: { OMG_STORAGE_NODE_SECRET: hostSecret(secret, name), UV_THREADPOOL_SIZE: '16' },
-      listenFlags: { http: '--listen', side: '--side-listen' },
-      restart: false,
-    })
-    nodes.push({ name, devids, address: addressOf(node, 'http') })
-  }
+  const nodes = await startNodes(run, layout, { open, secret, listen })
   const tracker = await run(trackerProgram, {
     name: 'tracker',
     flags: { '--wire-listen': listen(1), '--http-listen': listen(2), '--open': open },
@@ -159,18 +149,12 @@ async function start(
     restart: true,
   })
   const http = `http://${addressOf(tracker, 'http')}`
-  const api = createTrackerApi({ trackers: [http], token })
-  const photoToken = await (async () => {
-    try {
-      await registerNodes(api, nodes)
-      await ensureDomain(api, photoDomain)
-      await untilWriteable(api, nodes, signal)
-      const wanted = { name: 'photo-app', scope: 'write', domain: photoDomain } as const
-      return await ensureToken(api, join(data, 'photo-token'), wanted)
-    } finally {
-      await api.close()
-    }
-  })()
+  const photoToken = await setUpCluster(nodes, {
+    http,
+    token,
+    tokenFile: join(data, 'photo-token'),
+    signal,
+  })
   const app = options.app ?? (await startPhotos(run, { http, photoToken }))
   const reproxy = await run(reproxyProgram, {
     name: 'reproxy',
@@ -195,6 +179,51 @@ async function start(
       ...(postgres ? { postgres: postgres.pid() } : {}),
       ...Object.fromEntries(options.separate ? pids : []),
     },
+  }
+}
+
+/** An address to listen on, so far above the port base, or with a free port. */
+type Listen = (offset: number) => string
+
+async function startNodes(
+  run: Run,
+  layout: readonly { name: string; root: string; devids: number[] }[],
+  { open, secret, listen }: { open: boolean; secret: string; listen: Listen },
+): Promise<NodeOnDisk[]> {
+  const nodes: NodeOnDisk[] = []
+  for (const [i, { name, root, devids }] of layout.entries()) {
+    const node = await run(nodeProgram, {
+      name: `storage-${name}`,
+      flags: { '--listen': listen(500 + 10 * i), '--root': root, '--name': name, '--open': open },
+      // Enough threads that a disk which hangs does not block the others.
+      env: { OMG_STORAGE_NODE_SECRET: hostSecret(secret, name), UV_THREADPOOL_SIZE: '16' },
+      listenFlags: { http: '--listen', side: '--side-listen' },
+      restart: false,
+    })
+    nodes.push({ name, devids, address: addressOf(node, 'http') })
+  }
+  return nodes
+}
+
+/** Registers the nodes and creates the domain of the photo application; returns the token for it. */
+async function setUpCluster(
+  nodes: readonly NodeOnDisk[],
+  {
+    http,
+    token,
+    tokenFile,
+    signal,
+  }: { http: string; token: string; tokenFile: string; signal: AbortSignal },
+): Promise<string> {
+  const api = createTrackerApi({ trackers: [http], token })
+  try {
+    await registerNodes(api, nodes)
+    await ensureDomain(api, photoDomain)
+    await untilWriteable(api, nodes, signal)
+    const wanted = { name: 'photo-app', scope: 'write', domain: photoDomain } as const
+    return await ensureToken(api, tokenFile, wanted)
+  } finally {
+    await api.close()
   }
 }
 
@@ -237,7 +266,7 @@ function announce({ json, data, app }: UpOptions, ready: ReadyLine): void {
     ['Storage nodes', ready.storage.join('\n                    ')],
     ['Admin token', token],
   ]
-  // Without options, omg looks for the one and for the other in the folder that it runs in.
+  // These are what omg uses by default when it runs in this folder, so no login is needed.
   if (ready.http !== 'http://127.0.0.1:7002' || token !== resolve('data/admin-token')) {
     const file = token.includes(' ') ? `'${token}'` : token
     rows.push(['To use omg', `omg login --trackers ${ready.http} --token-file ${file}`])

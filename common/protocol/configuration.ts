@@ -1,15 +1,19 @@
-/** What an admin sets over the HTTP API: domains, classes, hosts, devices, settings and tokens. */
+/** What an administrator configures over the HTTP API: domains, classes, hosts, devices, settings, tokens. */
 import Type from 'typebox'
-import { Name, closed, noControls } from './fields.ts'
+import { closed, Devid, Name, noControls } from './fields.ts'
 
 const classFields = {
-  mindevcount: Type.Integer({ minimum: 1, maximum: 255, description: 'copies of each file' }),
+  mindevcount: Type.Integer({
+    minimum: 1,
+    maximum: 255,
+    description: 'number of copies of each file',
+  }),
   replpolicy: Type.String({ maxLength: 255 }),
   hashtype: Type.Union([Type.Literal('NONE'), Type.Literal('MD5'), Type.Literal('SHA-1')]),
   ackCopies: Type.Integer({
     minimum: 1,
     maximum: 16,
-    description: 'copies before create_close answers OK',
+    description: 'copies that must exist before create_close answers OK',
   }),
 }
 
@@ -31,7 +35,7 @@ export type ChangeClass = Type.Static<typeof ChangeClass>
 const trashSeconds = Type.Integer({
   minimum: 0,
   maximum: 366 * 86400,
-  description: 'how long deleted files can be had back; 0: not at all',
+  description: 'how long deleted files can be restored; 0: not at all',
 })
 
 export const DomainInfo = Type.Object({
@@ -76,7 +80,7 @@ const hostFields = {
   zone: Type.Union([Type.String({ maxLength: 50, pattern: `^${noControls}*$` }), Type.Null()]),
 }
 
-/** A machine with storage. `observed` is what this tracker's monitor sees. */
+/** A machine that runs a storage node. `status` is configured, `observed` is what the trackers see. */
 export const HostInfo = Type.Object({
   id: Type.Integer(),
   name: Type.String(),
@@ -106,11 +110,11 @@ export const ChangeHost = Type.Object(Type.Partial(Type.Object(hostFields)).prop
 })
 export type ChangeHost = Type.Static<typeof ChangeHost>
 
-/** What a node's operator gives it as its secret. */
+/** The secret that the storage node of a host is started with. */
 export const HostKey = Type.Object({ host: Type.String(), secret: Type.String() })
 export type HostKey = Type.Static<typeof HostKey>
 
-/** A disk of a host. Sizes in bytes; null until the node has reported. */
+/** A disk of a host. Sizes are bytes, and null until the node has reported them. */
 export const DeviceInfo = Type.Object({
   devid: Type.Integer(),
   host: Type.String(),
@@ -124,31 +128,22 @@ export const DeviceInfo = Type.Object({
     Type.Literal('unreachable'),
     Type.Literal('unknown'),
   ]),
-  lost: Type.Boolean({ description: 'away for so long that its copies do not count' }),
-  problem: Type.Optional(
-    Type.String({ description: 'why it is not as it should be, as a sentence' }),
-  ),
+  lost: Type.Boolean({
+    description: 'treated as lost: it has been away for so long that its copies do not count',
+  }),
+  problem: Type.Optional(Type.String({ description: 'what is wrong with it, as a sentence' })),
 })
 export type DeviceInfo = Type.Static<typeof DeviceInfo>
 
-export const NewDevice = Type.Object(
-  {
-    devid: Type.Integer({ minimum: 1, maximum: 2147483647 }),
-    host: Name,
-    status: Type.Optional(DeviceStatus),
-    weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000000 })),
-  },
-  closed,
-)
+const deviceFields = {
+  status: Type.Optional(DeviceStatus),
+  weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000000 })),
+}
+
+export const NewDevice = Type.Object({ devid: Devid, host: Name, ...deviceFields }, closed)
 export type NewDevice = Type.Static<typeof NewDevice>
 
-export const ChangeDevice = Type.Object(
-  {
-    status: Type.Optional(DeviceStatus),
-    weight: Type.Optional(Type.Integer({ minimum: 0, maximum: 1000000 })),
-  },
-  { ...closed, minProperties: 1 },
-)
+export const ChangeDevice = Type.Object(deviceFields, { ...closed, minProperties: 1 })
 export type ChangeDevice = Type.Static<typeof ChangeDevice>
 
 export const Settings = Type.Record(Type.String(), Type.String())
@@ -167,7 +162,7 @@ export type TokenScope = Type.Static<typeof TokenScope>
 const TokenRate = Type.Integer({
   minimum: 1,
   maximum: 1_000_000,
-  description: 'requests a second that each tracker takes with it; more get 429',
+  description: 'requests per second that each tracker accepts with it; more get 429',
 })
 
 /** An API token. `domain` is null for `admin`, which may do everything. */
@@ -192,6 +187,6 @@ export const NewToken = Type.Object(
 )
 export type NewToken = Type.Static<typeof NewToken>
 
-/** The only time a token's text is shown; the tracker keeps its SHA-256. */
+/** A token with its text. This is the only answer that holds it: the tracker keeps its SHA-256. */
 export const CreatedToken = Type.Object({ ...TokenInfo.properties, token: Type.String() })
 export type CreatedToken = Type.Static<typeof CreatedToken>

@@ -1,19 +1,19 @@
 /**
- * Files over the HTTP API: the bodies under `/v1/files` and `/v1/uploads` as schemas (for validation
- * and OpenAPI) with their types beside them under the same names.
+ * Files over the HTTP API: the bodies of the routes for files and uploads, as schemas for validation
+ * and OpenAPI. Each schema has its type beside it under the same name.
  */
 import Type from 'typebox'
-import { Name, closed } from './fields.ts'
+import { closed, keyArgument, keyFields, Name, PageLimit } from './fields.ts'
 
 const byteCount = { minimum: 0, maximum: Number.MAX_SAFE_INTEGER } as const
 
-/** User metadata of a file: at most 8 KiB in all. */
+/** The user's metadata of a file: names and texts, at most 8 KiB together. */
 export const Metadata = Type.Record(Type.String({ minLength: 1, maxLength: 255 }), Type.String())
 export type Metadata = Type.Static<typeof Metadata>
 
 /**
- * How many copies are on disk before a put is OK: `fast` one, `safe` two on different hosts,
- * `everywhere` all that the class asks for.
+ * How many copies must be on disk before a put succeeds: `fast` one, `safe` two on different hosts,
+ * `everywhere` as many as the class asks for.
  */
 export const Durability = Type.Union([
   Type.Literal('fast'),
@@ -22,30 +22,16 @@ export const Durability = Type.Union([
 ])
 export type Durability = Type.Static<typeof Durability>
 
-const keyFields = {
-  key: Type.String({ description: 'the key; with keyBytes present only an approximation' }),
-  keyBytes: Type.Optional(
-    Type.String({
-      description: 'base64url; there when the key is not UTF-8',
-      pattern: '^[A-Za-z0-9_-]*$',
-      maxLength: 2048,
-    }),
-  ),
-}
-
-const keyArgument = {
-  key: Type.Optional(Type.String({ maxLength: 4096 })),
-  keyBytes: keyFields.keyBytes,
-}
-
 /** A file, as stat and list show it. Times are ISO 8601. */
 export const FileInfo = Type.Object({
   domain: Type.String(),
   ...keyFields,
-  fid: Type.Integer({ description: 'number of this content; another content has another fid' }),
+  fid: Type.Integer({ description: 'number of this content; every other content has another one' }),
   class: Type.String(),
   size: Type.Integer({ description: 'bytes' }),
-  sha256: Type.Optional(Type.String({ description: 'lower-case hex; absent when not known yet' })),
+  sha256: Type.Optional(
+    Type.String({ description: 'lower-case hex; absent while it is not known' }),
+  ),
   contentType: Type.Optional(Type.String()),
   metadata: Metadata,
   createdAt: Type.String(),
@@ -64,7 +50,7 @@ export type Located = Type.Static<typeof Located>
 
 export const ListQuery = Type.Object({
   delimiter: Type.Optional(Type.String({ minLength: 1, maxLength: 16 })),
-  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: 1000 })),
+  limit: PageLimit,
   prefix: Type.Optional(Type.String({ description: 'percent-encoded bytes' })),
   after: Type.Optional(Type.String({ description: 'percent-encoded bytes; exclusive' })),
 })
@@ -73,7 +59,7 @@ export const ListQuery = Type.Object({
 export const FileList = Type.Object({
   files: Type.Array(FileInfo),
   prefixes: Type.Array(Type.Object(keyFields), {
-    description: 'with a delimiter: what is common up to it, each once',
+    description: 'with a delimiter: the beginnings of keys up to it, each once',
   }),
   next: Type.Optional(Type.String()),
 })
@@ -92,7 +78,7 @@ export const OpenUpload = Type.Object(
 )
 export type OpenUpload = Type.Static<typeof OpenUpload>
 
-/** An open upload: write to the first `copies` targets, take a later one where one fails. */
+/** An open upload: write to the first `copies` targets; where one fails, use a later one. */
 export const OpenedUpload = Type.Object({
   upload: Type.String({ description: 'names the upload in commit and abandon' }),
   fid: Type.Integer(),
@@ -124,7 +110,9 @@ export const CommitUpload = Type.Object(
     size: Type.Optional(Type.Integer({ ...byteCount, description: 'bytes that were sent' })),
     sha256: Type.Optional(Type.String({ pattern: '^[0-9a-f]{64}$' })),
     makeCopies: Type.Optional(
-      Type.Boolean({ description: 'let the tracker make the copies that durability lacks' }),
+      Type.Boolean({
+        description: 'let the tracker make the copies that the durability still needs',
+      }),
     ),
   },
   closed,
@@ -134,9 +122,9 @@ export type CommitUpload = Type.Static<typeof CommitUpload>
 /** A committed upload. Asking again answers the same. */
 export const Committed = Type.Object({
   ...FileInfo.properties,
-  copies: Type.Integer({ description: 'verified copies at the moment of OK' }),
+  copies: Type.Integer({ description: 'copies that were verified when the commit succeeded' }),
   reduced: Type.Optional(
-    Type.String({ description: 'why there are fewer copies than the durability asks' }),
+    Type.String({ description: 'why there are fewer copies than the durability asks for' }),
   ),
 })
 export type Committed = Type.Static<typeof Committed>
@@ -152,7 +140,7 @@ export const RenameFile = Type.Object(
 )
 export type RenameFile = Type.Static<typeof RenameFile>
 
-/** What to change of a file; `null` clears. Replaces `metadata` as a whole. */
+/** What to change about a file: `null` clears a field, and `metadata` is replaced as a whole. */
 export const ChangeFile = Type.Object(
   {
     class: Type.Optional(Name),

@@ -1,13 +1,12 @@
-/** Changes that destroy something, only rehearsed. */
+/** Rehearsals: what a change that destroys something would cost. */
 import Type from 'typebox'
 import { ChangeDevice, ChangeHost } from './configuration.ts'
-import { closed } from './fields.ts'
+import { closed, Devid } from './fields.ts'
 
-const Devid = Type.Integer({ minimum: 1, maximum: 2147483647 })
 const Domain = Type.String()
 const Host = Type.String()
 
-/** A change, by the name that the audit gives it. */
+/** A change; `action` is its name in the audit trail. */
 export const Rehearsal = Type.Union([
   Type.Object({ action: Type.Literal('domain.delete'), domain: Domain }, closed),
   Type.Object(
@@ -29,14 +28,14 @@ export type Rehearsal = Type.Static<typeof Rehearsal>
 
 const count = (description: string) => Type.Optional(Type.Integer({ description }))
 
-/** What would go with it; what is absent has nothing to do with it. */
+/** What would be lost. A field is absent when the change cannot cost that. */
 export const Consequences = Type.Object({
-  files: count('live files that lose a copy; 200,000 stands for more'),
-  bytes: count('of these copies'),
+  files: count('live files that lose a copy; counted up to 200,000'),
+  bytes: count('size of these copies'),
   lastCopies: count(
-    'of the files, those that no other device holds which is neither dead nor lost',
+    'of these files, those with no copy on another device that is neither dead nor lost',
   ),
   uploads: count('open uploads that are given up'),
-  trash: count('deleted files that cannot be had back any more'),
+  trash: count('deleted files that can no longer be restored'),
 })
 export type Consequences = Type.Static<typeof Consequences>

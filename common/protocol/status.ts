@@ -1,14 +1,14 @@
-/** How the cluster is, over the HTTP API. */
+/** The state of the cluster, over the HTTP API. */
 import Type from 'typebox'
 import { DeviceInfo, HostInfo } from './configuration.ts'
 
-/** Where storage nodes may be read: what a reproxy may connect to, as `HOST:PORT`. */
+/** The addresses of the storage nodes, as `HOST:PORT`: where a reproxy may connect to. */
 export const StorageTargets = Type.Object({ targets: Type.Array(Type.String()) })
 export type StorageTargets = Type.Static<typeof StorageTargets>
 
 const Queue = Type.Object({
   waiting: Type.Integer(),
-  due: Type.Integer({ description: 'of them, those that could run now' }),
+  due: Type.Integer({ description: 'of these, the jobs that could run now' }),
   lastError: Type.Optional(Type.String()),
 })
 
@@ -19,17 +19,17 @@ export const HealingStatus = Type.Object({
       host: Type.String(),
       since: Type.String({ format: 'date-time' }),
     }),
-    { description: 'devices whose files are copied anew' },
+    { description: 'devices that are treated as lost: their files are copied again' },
   ),
   waiting: Type.Optional(
     Type.Object(
       { devids: Type.Array(Type.Integer()), why: Type.String() },
-      { description: 'devices that are away for as long, and are not treated as lost yet' },
+      { description: 'devices that have been away for as long, but are not treated as lost' },
     ),
   ),
-  files: Type.Integer({ description: 'files that still have to be looked at or copied' }),
+  files: Type.Integer({ description: 'files that still have to be checked or copied' }),
   secondsToSafe: Type.Union([Type.Integer(), Type.Null()], {
-    description: 'until that is done, as fast as it went so far; null: not known yet',
+    description: 'time until that is done, at the pace so far; null: not known yet',
   }),
 })
 export type HealingStatus = Type.Static<typeof HealingStatus>
@@ -42,13 +42,13 @@ export const ClusterStatus = Type.Object({
       fsync: Type.Optional(
         Type.Union([Type.Literal('on'), Type.Literal('off')], {
           description:
-            'off: its node says OK before the bytes are on disk; absent: it does not tell',
+            'off: the node says OK before the bytes are on disk; absent: it does not say',
         }),
       ),
     }),
   ),
   devices: Type.Array(DeviceInfo),
-  files: Type.Integer({ description: 'exact for few, an estimate for many' }),
+  files: Type.Integer({ description: 'exact for few files, an estimate for many' }),
   openUploads: Type.Integer(),
   queues: Type.Object({ replicate: Queue, delete: Queue }),
   healing: HealingStatus,
@@ -56,10 +56,10 @@ export const ClusterStatus = Type.Object({
     {
       count: Type.Integer(),
       asynchronous: Type.Integer({
-        description: 'of them, those that may lack the last commits when one of them takes over',
+        description: 'of these, the standbys that may lack the last commits after a failover',
       }),
     },
-    { description: 'standbys of the database that are connected to it' },
+    { description: 'standbys that are connected to the database' },
   ),
 })
 export type ClusterStatus = Type.Static<typeof ClusterStatus>

@@ -1,7 +1,6 @@
 /**
- * Where the programs of the embedded Postgres are. They come as an npm package per platform, which
- * holds `native/bin`, `native/lib` and `native/share`; the programs find the last two from their own
- * path. Nobody but Postgres runs from there, and Postgres never runs as root.
+ * Finds the programs of the embedded Postgres. They come in one npm package for each platform, with the
+ * folders `native/bin`, `native/lib` and `native/share`; the programs find the last two by their own path.
  */
 import { chmod, cp, lstat, mkdtemp, readdir, readFile, rename, rm, symlink } from 'node:fs/promises'
 import { createRequire } from 'node:module'
@@ -17,10 +16,9 @@ export interface Binaries {
 const platforms = ['darwin-arm64', 'darwin-x64', 'linux-arm64', 'linux-x64']
 
 /**
- * The programs, runnable by this process's user and, with `everyone`, by any user of the machine:
- * when the package lies in a directory that is closed to others, a copy is made in the temporary
- * directory and kept there for the next start.
- * Throws ConfigError when there are none for this platform or the package is not installed.
+ * The programs. With `everyone`, any user of the machine can run them: if the package is in a directory
+ * that other users cannot enter, it is copied to the temporary directory and kept there for the next
+ * start. Throws ConfigError when there is no package for this platform, or it is not installed.
  */
 export async function findBinaries({ everyone }: { everyone: boolean }): Promise<Binaries> {
   const { native, version } = await findPackage()
@@ -59,7 +57,7 @@ async function findPackage(): Promise<{ native: string; version: string }> {
   return { native: join(root, 'native'), version }
 }
 
-/** True when every user may pass through to the programs and run them. */
+/** True when every user can reach the programs and run them. */
 async function isOpen(native: string): Promise<boolean> {
   for (let path = join(native, 'bin', 'postgres'); ; path = dirname(path)) {
     if (!((await lstat(path)).mode & 0o001)) return false
@@ -73,8 +71,8 @@ interface Link {
 }
 
 /**
- * npm packages hold no symbolic links, so the package makes those of its libraries when installed;
- * `npm ci --ignore-scripts` leaves them out. Makes what is missing. False when that is not allowed.
+ * True when the symbolic links of the libraries exist, or could be created. npm packages cannot hold
+ * links, so an install script makes them, and `npm ci --ignore-scripts` leaves them out.
  */
 async function hasLinks(native: string): Promise<boolean> {
   try {
@@ -100,12 +98,12 @@ async function makeLinks(native: string): Promise<void> {
   }
 }
 
-/** A copy of `native` that every user may run and only we may change. */
+/** A copy of `native` that every user can run and only we can change. */
 async function openCopy(native: string, version: string): Promise<string> {
   const uid = process.getuid?.() ?? 0
   const kept = join(tmpdir(), `omg-postgres-${version}-${uid}`)
   if (await isOurs(kept, uid)) {
-    // Cleaners of temporary directories take single files.
+    // Programs that clean up temporary directories may have removed single files.
     if ((await fingerprint(kept)) === (await fingerprint(native))) {
       await makeLinks(kept)
       return kept
@@ -120,24 +118,27 @@ async function openCopy(native: string, version: string): Promise<string> {
     await rename(fresh, kept)
   } catch (err) {
     await rm(fresh, { recursive: true, force: true })
-    // Two processes that start together: the other's copy is as good.
+    // Another process may have made the same copy meanwhile.
     if (!(await isOurs(kept, uid))) throw err
   }
   return kept
 }
 
-/** Whatever lies under a guessable name in a public directory may be someone else's trap. */
+/**
+ * True when `path` is a directory that only we can change, false when it does not exist. Throws ConfigError
+ * otherwise: its name can be guessed, so somebody else may have put it there.
+ */
 async function isOurs(path: string, uid: number): Promise<boolean> {
   const found = await lstat(path).catch(() => undefined)
   if (!found) return false
   if (found.isDirectory() && found.uid === uid && !(found.mode & 0o022)) return true
-  throw new ConfigError(`${path} belongs to someone else: remove it, or set TMPDIR`)
+  throw new ConfigError(`${path} can be changed by other users: remove it, or set TMPDIR`)
 }
 
-// Static libraries are half of the package and of use to compilers only.
+// Static libraries are half of the package, and only compilers need them.
 const isNeeded = (path: string): boolean => !path.endsWith('.a')
 
-/** Names and sizes of the files in a tree, except those that a copy leaves out and the links. */
+/** Names and sizes of the files in a tree, without links and files that a copy leaves out. */
 async function fingerprint(root: string): Promise<string> {
   const entries = await readdir(root, { recursive: true, withFileTypes: true })
   const files = entries

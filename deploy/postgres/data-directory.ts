@@ -1,6 +1,6 @@
 /**
- * The directory of an embedded Postgres: `data` is what Postgres owns, made once and whole, with the
- * password of its only user inside.
+ * The data directory of an embedded Postgres, with the password of its only user inside. It is created
+ * completely or not at all.
  */
 import { randomBytes } from 'node:crypto'
 import { spawn } from 'node:child_process'
@@ -14,7 +14,7 @@ import type { Binaries } from './binaries.ts'
 export const role = 'omg'
 export const database = 'omgfiles'
 
-/** A user of this machine that Postgres runs as, where it may not run as ours. */
+/** The user that Postgres runs as when we are root. */
 export interface Identity {
   readonly uid: number
   readonly gid: number
@@ -22,7 +22,7 @@ export interface Identity {
 
 export interface DataDirectory {
   readonly path: string
-  /** Absent: our own user. */
+  /** Undefined: Postgres runs as our own user. */
   readonly identity: Identity | undefined
   readonly password: string
 }
@@ -30,18 +30,18 @@ export interface DataDirectory {
 const passwordFile = 'omg-password'
 const nobody: Identity = { uid: 65534, gid: 65534 }
 
-/** Messages in English, times in UTC, and nothing from our own environment. */
-export const environment = { LC_ALL: 'C', TZ: 'UTC' }
+/** The environment of Postgres: messages in English, times in UTC, and nothing of our own. */
+const environment = { LC_ALL: 'C', TZ: 'UTC' }
 
-/** How the programs of Postgres are started on the data directory `path`. */
+/** Options for starting the programs of Postgres on the data directory `path`. */
 export function spawnOptions(path: string, identity: Identity | undefined) {
   return { cwd: path, env: environment, ...identity }
 }
 
 /**
- * The data directory `path` as Postgres is told it. Another user could not pass through a directory
- * above it that is closed to others, such as /root; its working directory, which is entered before
- * the user changes, it can always reach.
+ * The data directory as an argument for Postgres. When it runs as another user, it may not be able to
+ * reach `path`, which may be below a closed directory such as /root. But it can always use its working
+ * directory, which is entered before the user changes.
  */
 export function dataArgument(path: string, identity: Identity | undefined): string {
   return identity ? '/proc/self/cwd' : path
@@ -65,14 +65,14 @@ interface OpenOptions {
   readonly throwaway: boolean
 }
 
-/** The data directory below `dir`, made by initdb if there is none yet. */
+/** The data directory below `dir`. It is created with initdb when there is none. */
 export async function openDataDirectory(options: OpenOptions): Promise<DataDirectory> {
   const path = join(options.dir, 'data')
   if (!(await isInitialized(path))) await initialize(path, options)
   const { uid, gid } = await stat(path)
   return {
     path,
-    // Whoever owns it: root may have been given the directory of an ordinary user.
+    // Not always uid 65534: root may use a directory that an ordinary user has created.
     identity: needsIdentity() ? { uid, gid } : undefined,
     password: await readFile(join(path, passwordFile), 'utf8'),
   }
@@ -84,7 +84,7 @@ const isInitialized = (path: string): Promise<boolean> =>
     () => false,
   )
 
-/** All or nothing: the directory is made under another name, which a crash leaves to be removed. */
+/** Creates the data directory under another name and renames it, so that a crash leaves nothing half done. */
 async function initialize(path: string, { dir, binaries, throwaway }: OpenOptions): Promise<void> {
   const identity = needsIdentity() ? nobody : undefined
   await mkdir(dir, { recursive: true })
@@ -100,7 +100,7 @@ async function initialize(path: string, { dir, binaries, throwaway }: OpenOption
     await rename(fresh, path)
   } catch (err) {
     await rm(fresh, { recursive: true, force: true })
-    // Another process made the directory meanwhile, and with it the password that counts.
+    // Another process may have created the directory meanwhile; then its password is used.
     if (!(await isInitialized(path))) throw err
   }
 }
@@ -146,12 +146,12 @@ async function runInitdb(
   await run(binaries.initdb, args, { path, identity, input: '' })
 }
 
-/** Postgres without a server: the password goes through no command line and no readable file. */
+/** Runs Postgres in single-user mode, so that the password is on no command line and in no readable file. */
 async function createDatabase(
   path: string,
   { binaries, identity, password }: Programs & { password: string },
 ): Promise<void> {
-  // Without it a failed statement is only a line of output in this mode.
+  // Without exit_on_error, a statement that fails only prints a line in this mode.
   const args = [
     '--single',
     '-D',
@@ -171,7 +171,7 @@ async function writePassword(
   const file = await open(join(path, passwordFile), 'wx', 0o600)
   try {
     await file.writeFile(password)
-    // Postgres opens every file of its directory when it recovers from a crash.
+    // Postgres opens all files in its directory when it recovers from a crash.
     if (identity) await file.chown(identity.uid, identity.gid)
     await file.sync()
   } finally {
@@ -185,7 +185,7 @@ interface RunOptions {
   readonly input: string
 }
 
-/** Runs a program to its end. Throws with the last thing it said when it fails. */
+/** Runs a program to its end. Throws an Error with the last line of its output when it fails. */
 async function run(program: string, args: string[], { path, identity, input }: RunOptions) {
   const child = spawn(program, args, {
     ...spawnOptions(path, identity),

@@ -13,7 +13,7 @@ export interface PostmasterOptions {
   readonly binaries: Binaries
   readonly data: DataDirectory
   readonly port: number
-  /** The data need not survive a crash of the machine. */
+  /** Do not flush: the data may be lost when the machine crashes. */
   readonly throwaway: boolean
   readonly log: Logger
 }
@@ -22,14 +22,14 @@ export interface Postmaster {
   readonly pid: number
   /** How it ended: an exit status or the name of a signal. */
   readonly ended: Promise<string>
-  /** Ends it: fast, and by force when it takes too long. Resolves once it is gone. */
+  /** Stops it: first fast, and by force when that takes too long. Resolves once it has ended. */
   stop(): Promise<void>
 }
 
-/** Why a start failed, where something can be done about it. */
+/** Why a start failed, when another try may succeed. */
 type Obstacle = 'port taken' | 'former sessions' | undefined
 
-/** Postgres ended before it served. */
+/** Postgres ended before it accepted connections. */
 export class StartError extends Error {
   override readonly name = 'StartError'
   readonly obstacle: Obstacle
@@ -42,7 +42,7 @@ export class StartError extends Error {
 
 // Recovery after a crash replays up to max_wal_size of log before connections are accepted.
 const startMs = 300_000
-/** How long the last words of a server that has ended are waited for. */
+/** Milliseconds to wait for the last output of a server that has ended. */
 const lastWordsMs = 500
 
 /**
@@ -57,7 +57,7 @@ export async function startPostmaster(
   const child = spawn(binaries.postgres, serverArguments(options), {
     ...spawnOptions(data.path, data.identity),
     stdio: ['ignore', 'ignore', 'pipe'],
-    // Ctrl-C on a terminal goes to the whole group. Postgres is ended by us, after its users.
+    // Ctrl-C on a terminal goes to the whole process group, but we stop Postgres last.
     detached: true,
   })
   const ended = endOf(child)
@@ -69,7 +69,7 @@ export async function startPostmaster(
       const [, severity, message = line] = /^(\w+): {2}(.*)$/.exec(line) ?? []
       log.debug({ severity }, message)
       if (message === 'database system is ready to accept connections') resolve(undefined)
-      // A session's own failure, as while the server starts up, is not the server's.
+      // The failure of a session, such as one that connects too early, is not one of the server.
       const isSession = message.startsWith('the database system is ')
       if ((severity === 'FATAL' || severity === 'PANIC') && !isSession) cause = message
       obstacle ??= obstacleIn(message)
@@ -99,7 +99,7 @@ function serverArguments({ data, port, throwaway }: PostmasterOptions): string[]
   return ['-D', dataArgument(data.path, data.identity), ...flags]
 }
 
-/** Postgres tells these apart in words only; its messages are in English since we set the locale. */
+/** Postgres reports these only as text, which is in English because of the locale that we set. */
 function obstacleIn(message: string): Obstacle {
   if (message.startsWith('could not create any TCP/IP sockets')) return 'port taken'
   // The server was killed; its sessions end when they notice.

@@ -1,6 +1,7 @@
 /**
- * A data directory has one postmaster and that postmaster one owner, the process that started it. An
- * owner that was killed leaves its postmaster running; the next owner ends it and starts its own.
+ * Taking over a data directory from a process that was killed. A data directory has one postmaster (the
+ * server process of Postgres), and that has one owner, the process that started it. When the owner is
+ * killed, the postmaster keeps running; the next owner stops it and starts its own.
  */
 import { execFile } from 'node:child_process'
 import { readFile, readlink, realpath, rm, writeFile } from 'node:fs/promises'
@@ -10,20 +11,20 @@ import { promisify } from 'node:util'
 import { ConfigError } from '../../common/config.ts'
 import type { Logger } from '../../common/log.ts'
 
-/** Milliseconds a postmaster has to end its sessions and write a checkpoint. */
+/** Milliseconds that a postmaster gets to end its sessions and write a checkpoint. */
 export const fastShutdownMs = 5_000
 const pollMs = 20
 
 /**
- * Makes this process the owner of `dir`, whose data directory is `data`, and ends a postmaster whose
- * owner is gone. Throws ConfigError when the owner is alive.
+ * Makes this process the owner of `dir`, whose data directory is `data`. Stops a postmaster that runs
+ * there without its owner. Throws ConfigError when the owner is alive.
  */
 export async function takeOver(dir: string, data: string, log: Logger): Promise<void> {
   const ownerFile = join(dir, 'owner')
   const owner = Number(await readFile(ownerFile, 'utf8').catch(() => 'none'))
   const pid = await postmasterPid(data)
   if (pid !== undefined && (await isPostmaster(pid, data))) {
-    // A process whose parent ended has another parent at once.
+    // If its owner had ended, it would have another parent now.
     if ((await parentOf(pid)) === owner) {
       throw new ConfigError(`${dir} is in use by process ${owner}`)
     }
@@ -34,11 +35,11 @@ export async function takeOver(dir: string, data: string, log: Logger): Promise<
 }
 
 /**
- * Readies `data` for a start after a crash. Postgres refuses to start while the process its lock file
- * names is alive, even if the number has passed to another program since; it makes an exception for
- * the number of its own parent, and that is what is put in. Removing the file would go too far: it
- * also names the shared memory by which Postgres sees that sessions of the former one still live.
- * Call it only when no postmaster runs.
+ * Prepares `data` for a start after a crash. Call it only when no postmaster runs. Postgres refuses to
+ * start when the process that its lock file names is alive, even if that id belongs to another program
+ * by now. It makes an exception for its own parent, so we write our own id into the file. We do not
+ * remove it, because it also names the shared memory by which Postgres finds out that sessions of the
+ * former server are still alive.
  */
 export async function clearLock(data: string): Promise<void> {
   const file = join(data, 'postmaster.pid')
@@ -49,21 +50,21 @@ export async function clearLock(data: string): Promise<void> {
   else await writeFile(file, lock.replace(/^.*/, String(process.pid)))
 }
 
-/** The first line of the lock file. */
+/** The process id in the first line of the lock file. */
 async function postmasterPid(data: string): Promise<number | undefined> {
   const lock = await readFile(join(data, 'postmaster.pid'), 'utf8').catch(() => '')
   const pid = Number.parseInt(lock, 10)
   return pid > 1 ? pid : undefined
 }
 
-/** True when process `pid` is a live Postgres on the directory `data`, rather than any program. */
+/** True when process `pid` is alive and is Postgres on the directory `data`. */
 async function isPostmaster(pid: number, data: string): Promise<boolean> {
   if (process.platform !== 'linux') {
     const command = await ps(pid, 'command')
     return command.includes('postgres') && command.includes(data)
   }
   try {
-    // Postgres works inside its data directory. One that has ended but was not waited for has none.
+    // The working directory of Postgres is its data directory. A zombie process has none.
     const [name, cwd, real] = await Promise.all([
       readFile(`/proc/${pid}/comm`, 'utf8'),
       readlink(`/proc/${pid}/cwd`),
@@ -71,7 +72,7 @@ async function isPostmaster(pid: number, data: string): Promise<boolean> {
     ])
     return name.trim() === 'postgres' && cwd === real
   } catch {
-    return false // gone, or of a user whose processes are not ours to see
+    return false // it has ended, or belongs to a user whose processes we cannot see
   }
 }
 

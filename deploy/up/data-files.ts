@@ -1,10 +1,10 @@
-/** What `omg up` keeps below its data directory, beside the daemons' own data. */
+/** Files of `omg up` in its data directory: secrets, the directories of devices, and a lock. */
 import { randomBytes } from 'node:crypto'
 import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ConfigError } from '../../common/config.ts'
 
-/** The secret in `file`, made and kept (mode 0600) when there is none. 256 random bits, base64url. */
+/** The secret in `file`. When there is none, a new one is written there: 256 random bits, base64url. */
 export async function keptSecret(file: string): Promise<string> {
   try {
     return (await readFile(file, 'utf8')).trim()
@@ -16,7 +16,7 @@ export async function keptSecret(file: string): Promise<string> {
   return secret
 }
 
-/** Writes a file that only its owner may read, whole or not at all. */
+/** Writes a file of mode 0600, whole or not at all. */
 export async function writeSecret(file: string, secret: string): Promise<void> {
   const temporary = `${file}.${process.pid}.tmp`
   const handle = await open(temporary, 'w', 0o600)
@@ -29,7 +29,7 @@ export async function writeSecret(file: string, secret: string): Promise<void> {
   await rename(temporary, file)
 }
 
-/** Where the devices of the hosts lie: `<data>/node1/dev1`, … Makes what is missing. */
+/** The directories of the devices: `<data>/node1/dev1` and so on. Creates those that are missing. */
 export async function makeDevices(
   data: string,
   { hosts, devices }: { hosts: number; devices: number },
@@ -46,8 +46,8 @@ export async function makeDevices(
 }
 
 /**
- * Takes `data` for this process; the returned function gives it back. A process that was killed
- * leaves its lock behind, which is taken over. Throws ConfigError while another one lives.
+ * Locks `data` for this process; the returned function unlocks it. The lock of a process that was killed
+ * is taken over. Throws ConfigError while another process holds it.
  */
 export async function lockData(data: string): Promise<() => Promise<void>> {
   const file = join(data, 'omg-up.pid')
@@ -68,7 +68,7 @@ export async function lockData(data: string): Promise<() => Promise<void>> {
   }
 }
 
-/** True when `pid` lives and is a Node process; where that cannot be told, when it lives. */
+/** True when process `pid` is alive and may be `omg`: where it can be found out, it runs Node. */
 async function isOmg(pid: number): Promise<boolean> {
   try {
     process.kill(pid, 0)

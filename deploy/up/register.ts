@@ -1,4 +1,4 @@
-/** Makes a cluster of what runs: hosts, devices, the domain and the tokens, all idempotent. */
+/** Registers what `omg up` runs with the tracker: hosts, devices, domain and tokens. Each step is idempotent. */
 import { readFile } from 'node:fs/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { TrackerApi } from '../../client/tracker-api/index.ts'
@@ -14,7 +14,7 @@ export interface NodeOnDisk {
   readonly address: string
 }
 
-/** Registers nodes that are new, and corrects the addresses of those that have moved. */
+/** Registers nodes and devices that are new, and updates the addresses of nodes that have moved. */
 export async function registerNodes(api: TrackerApi, nodes: readonly NodeOnDisk[]): Promise<void> {
   const hosts = new Map((await api.listHosts()).map(host => [host.name, host]))
   const devices = new Set((await api.listDevices()).map(({ devid }) => devid))
@@ -29,14 +29,14 @@ export async function registerNodes(api: TrackerApi, nodes: readonly NodeOnDisk[
   }
 }
 
-/** Creates a domain unless it is there. */
+/** Creates a domain unless it exists. */
 export async function ensureDomain(api: TrackerApi, name: string): Promise<void> {
   await api.createDomain(name).catch((err: unknown) => {
     if (!isCoded(err, 'domain_exists')) throw err
   })
 }
 
-/** The text of a token, kept in `file`; when that is lost, the token is replaced by a new one. */
+/** The text of a token, which is kept in `file`. When the file is lost, the token is replaced. */
 export async function ensureToken(
   api: TrackerApi,
   file: string,
@@ -51,7 +51,7 @@ export async function ensureToken(
   return token
 }
 
-/** Resolves when every device of the nodes can be written to. Throws an Error after a minute. */
+/** Resolves when all devices of the nodes can be written to. Throws an Error after a minute. */
 export async function untilWriteable(
   api: TrackerApi,
   nodes: readonly NodeOnDisk[],
@@ -68,7 +68,7 @@ export async function untilWriteable(
     if (waiting.length === 0) return
     if (performance.now() > deadline) {
       const names = waiting.map(({ devid }) => `dev${devid}`).join(', ')
-      throw new Error(`${names} cannot be written to; see the log of the nodes`)
+      throw new Error(`${names} cannot be written to: see the log of the storage nodes`)
     }
     await sleep(200, undefined, { signal })
   }

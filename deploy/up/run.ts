@@ -1,4 +1,4 @@
-/** Runs daemons in this process, or each in one of its own. */
+/** Runs daemons in this process, or each in a process of its own. */
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -7,31 +7,32 @@ import type Type from 'typebox'
 import { configure, type Listening, type Program, type ReadyMessage } from '../../common/daemon.ts'
 import type { Logger } from '../../common/log.ts'
 
-export interface RunOptions {
-  /** Names it in the ready line and in the log. */
+interface RunOptions {
+  /** Its name in the ready line and in the log. */
   readonly name: string
-  /** Settings by flag, `--listen`. */
+  /** Settings, by flag: `--listen`. */
   readonly flags: Readonly<Record<string, string | boolean>>
   /** Secrets, by environment variable. */
   readonly env?: Readonly<Record<string, string>>
-  /** Which flag sets an address that it listens on, by the name of `Listening`. */
+  /** The flags that set its addresses, by their names in `Listening`: a restart reuses the addresses. */
   readonly listenFlags: Readonly<Record<string, string>>
-  /** Start it again, on the same addresses, when it ends without having been told to. */
+  /** Restart it, on the same addresses, when it ends by itself. */
   readonly restart: boolean
 }
 
-/** A daemon that serves. */
+/** A daemon that is running. */
 export interface Running {
   readonly name: string
   readonly listening: Listening
-  /** Undefined once the process has ended. */
+  /** The id of its process; undefined once that has ended. */
   pid(): number | undefined
   /** Starts it again if it has ended by itself. */
   startAgain(): Promise<void>
-  /** Resolves when it is gone. */
+  /** Stops it; resolves when it has ended. */
   stop(): Promise<void>
 }
 
+/** Starts a daemon; resolves when it serves. */
 export type Run = <Config extends Type.TObject>(
   program: Program<Config>,
   options: RunOptions,
@@ -63,13 +64,13 @@ export const runInside: Run = async (program, { name, flags, env = {} }) => {
     pid: () => process.pid,
     startAgain: async () => {},
     stop: async () => {
-      // What is under way has its time; then this process ends, and with it everything.
+      // Requests under way get some time. After that, the whole process ends.
       await Promise.race([daemon.close(), sleep(stopMs, undefined, { ref: false })])
     },
   }
 }
 
-/** Runs each daemon as a process of its own, which ends when this one does. */
+/** Runs each daemon in a process of its own, which ends when this process does. */
 export function createSeparateRun(log: Logger): Run {
   return async (program, options) => {
     const { name, env = {}, listenFlags, restart } = options
@@ -80,7 +81,7 @@ export function createSeparateRun(log: Logger): Run {
     const start = async (): Promise<Listening> => {
       const started = fork(command, [program.name, ...toArgs(flags)], {
         env: { ...process.env, ...env },
-        // Ctrl-C is for us: we end the daemons in order.
+        // Ctrl-C must reach only us: we stop the daemons in order.
         detached: true,
         stdio: ['ignore', 2, 2, 'ipc'],
       })

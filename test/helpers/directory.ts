@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 
 /**
- * A new directory, removed when `t` ends, after what was started in it since has been torn down.
- * (`t.testdir()` goes before the teardown handlers run, under the feet of whatever serves from it.)
+ * Creates a directory that is removed when `t` ends, after everything that was started later has been torn
+ * down. (`t.testdir()` is removed before the teardown handlers run, while daemons may still use it.)
  */
 export async function directory(t: Pick<Test, 'teardown'>): Promise<string> {
   const dir = await mkdtemp(join(tmpdir(), 'omg-test-'))

@@ -1,4 +1,4 @@
-/** What the daemons are compared with: nginx and Perlbal, as Debian packages them. */
+/** The programs that our daemons are compared with: nginx and Perlbal, from Debian's packages. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
@@ -12,14 +12,14 @@ const find = (name: string): string | undefined =>
     .map(dir => join(dir, name))
     .find(existsSync)
 
-/** Where they are; undefined where they are not installed. */
+/** Their paths; undefined when they are not installed. */
 export const nginx = find('nginx')
 export const perlbal = find('perlbal')
 
-/** Has `close` called when what it was started for is over. */
+/** Registers a function that is called at the end of the test or benchmark. */
 export type AtEnd = (close: () => Promise<void>) => void
 
-/** A port that is free now. */
+/** A port that is free at the moment. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -29,7 +29,7 @@ export async function freePort(): Promise<number> {
   return port
 }
 
-/** Runs nginx with these servers, of which one listens at `port`; `dir` is for its files. */
+/** Runs nginx with `servers`, blocks of its configuration. One of them listens on `port`. */
 export async function startNginx(
   { dir, port, atEnd }: { readonly dir: string; readonly port: number; readonly atEnd: AtEnd },
   servers: string,
@@ -37,7 +37,7 @@ export async function startNginx(
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
     .map(name => `${name}_temp_path ${join(dir, name)};`)
     .join('\n')
-  // The user counts only where it may be changed; then it is the one that owns the files.
+  // nginx only changes its user when it is root; then it must be able to read the files of the test.
   const user = process.getuid?.() === 0 ? 'user root;' : ''
   const file = join(dir, 'nginx.conf')
   await writeFile(
@@ -51,7 +51,7 @@ ${servers}
 }
 `,
   )
-  await run(nginx ?? 'nginx', ['-p', dir, '-c', file], port, atEnd)
+  await run(nginx ?? 'nginx', ['-p', dir, '-c', file], { port, atEnd })
 }
 
 interface PerlbalOptions {
@@ -60,7 +60,7 @@ interface PerlbalOptions {
   readonly atEnd: AtEnd
 }
 
-/** Runs Perlbal at `port` before an application; it follows what that says. */
+/** Runs Perlbal on `port` in front of the application on the port `app`. It follows X-Reproxy fields. */
 export async function startPerlbal(options: PerlbalOptions, app: number): Promise<void> {
   await runPerlbal(
     options,
@@ -78,8 +78,8 @@ CREATE SERVICE web
 }
 
 /**
- * Runs Perlbal at `port` as MogileFS's storage node, with the settings that mogstored gives it; file
- * calls go to threads where Perl has IO::AIO.
+ * Runs Perlbal on `port` as a storage node of MogileFS, with the settings of mogstored. It uses threads for
+ * files if Perl has IO::AIO.
  */
 export async function startPerlbalNode(options: PerlbalOptions, root: string): Promise<void> {
   await runPerlbal(
@@ -97,21 +97,21 @@ CREATE SERVICE web
   )
 }
 
-/** Runs Perlbal with this configuration, whose service is called `web`. */
+/** Runs Perlbal with a configuration that defines the service `web`. */
 async function runPerlbal(
   { dir, port, atEnd }: PerlbalOptions,
   configuration: string,
 ): Promise<void> {
   const file = join(dir, 'perlbal.conf')
   await writeFile(file, `${configuration}  SET listen = 127.0.0.1:${port}\nENABLE web\n`)
-  await run(perlbal ?? 'perlbal', ['--config', file], port, atEnd)
+  await run(perlbal ?? 'perlbal', ['--config', file], { port, atEnd })
 }
 
+/** Starts a program; resolves when it listens on `port`. */
 async function run(
   command: string,
   args: readonly string[],
-  port: number,
-  atEnd: AtEnd,
+  { port, atEnd }: { port: number; atEnd: AtEnd },
 ): Promise<void> {
   const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
   let errors = ''

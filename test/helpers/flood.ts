@@ -2,12 +2,12 @@
 import type { Socket } from 'node:net'
 import { until } from './until.ts'
 
-/** Bytes that are given to the socket at once, about. */
+/** About so many bytes are given to the socket at once. */
 const pieceBytes = 64 * 1024
 
 /**
- * Sends `request` as often as makes `pieces` pieces of 64 KiB; resolves with how many of them were
- * taken once no more are.
+ * Sends `request` again and again, at most `pieces` times 64 KiB, until the other side takes no more.
+ * Resolves with the number of pieces that it has taken.
  */
 export async function flood(socket: Socket, request: string, pieces: number): Promise<number> {
   const piece = Buffer.from(request.repeat(Math.ceil(pieceBytes / request.length)))

@@ -1,6 +1,6 @@
 /**
- * The value of a test's `skip` for something that not every machine has: false where it is there,
- * else the words `needs …`. With CI=true everything has to be there, and what is not throws.
+ * The `skip` option of a test that needs something which not every machine has: false when it is there,
+ * else the text `needs …`. With CI=true it throws instead, since there everything must be installed.
  */
 export function missing(what: string, isThere: () => unknown): string | false {
   let why: unknown

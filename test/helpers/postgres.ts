@@ -1,4 +1,4 @@
-/** A database for each test, of one Postgres for the whole run. */
+/** A database for each test, on one Postgres for the whole run. */
 import { createHash, randomBytes } from 'node:crypto'
 import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -12,9 +12,9 @@ import { startTestServer, type TestServer } from './test-server.ts'
 const migrations = fileURLToPath(new URL('../../../tracker/migrations/', import.meta.url))
 
 /**
- * A new, migrated database that is dropped when `t` ends. It lies on the server of `DATABASE_URL`
- * (whose user must be allowed to create databases), on that of the test run
- * (`OMG_TEST_DATABASE_URL`), or, for a test file that runs by itself, on one of its own.
+ * Creates a migrated database, which is dropped when `t` ends. It is on the server of `DATABASE_URL`, whose
+ * user must be allowed to create databases; else on that of the test run (`OMG_TEST_DATABASE_URL`); else,
+ * when a test file runs by itself, on a server of its own.
  */
 export async function testDatabase(t: Pick<Test, 'teardown'>): Promise<{ url: string }> {
   const server = await serverUrl()
@@ -40,7 +40,7 @@ async function serverUrl(): Promise<string> {
 
 let template: Promise<string> | undefined
 
-/** The migrated database that the others are copies of, made by the first who needs it. */
+/** The name of a migrated database, which the others are copies of. The first test that needs it creates it. */
 function findTemplate(server: string): Promise<string> {
   template ??= makeTemplate(server)
   return template
@@ -49,11 +49,11 @@ function findTemplate(server: string): Promise<string> {
 async function makeTemplate(server: string): Promise<string> {
   const name = `omg_template_${await migrationsHash()}`
   await withClient(server, async client => {
-    // Held by this session; the test files of a run come here at the same time.
+    // Several test files come here at the same time. The lock ends with this session.
     await client.query('select pg_advisory_lock(hashtext($1))', [name])
     const { rowCount } = await client.query('select from pg_database where datname = $1', [name])
     if (rowCount) return
-    // It gets its name when it is complete.
+    // It gets its final name only when it is complete.
     const draft = `${name}_draft`
     await client.query(`drop database if exists ${draft} with (force)`)
     await client.query(`create database ${draft}`)

@@ -1,10 +1,11 @@
 /**
- * Tells people what test files say in TAP (version 14): a line for each file, the reason of each skip
- * and all about each failure, and at the end how many tests passed, failed and were skipped.
+ * Turns the TAP output (version 14) of test files into a report for people: a line for each file, the
+ * reason of each skip, the details of each failure, and the numbers of tests that passed, failed and were
+ * skipped.
  *
- * A test is a subtest without subtests of its own, or a file without any. One that only skips is
- * skipped. What fails outside of every test (a file that crashes, breaks its plan or has no tests)
- * counts as one failure more.
+ * A test is a subtest that has no subtests itself, or a file without subtests. It counts as skipped when
+ * all its assertions are. A failure outside of all tests counts as one more: a file that crashes, breaks
+ * its plan, or has no tests.
  */
 import { Parser, type FinalResults, type Result } from 'tap-parser'
 
@@ -22,28 +23,28 @@ export interface Ending {
   readonly ms: number
 }
 
-/** What a test file writes. */
+/** The report of one test file. */
 export interface FileReport {
-  /** Takes what it wrote to its standard output. */
+  /** Takes a piece of its standard output. */
   write(chunk: string): void
   end(ending: Ending): void
 }
 
 export interface Report {
-  /** Files may run side by side; each is told of when it has ended. */
+  /** Begins the report of a file. Files may run at the same time; each is printed when it has ended. */
   file(name: string): FileReport
-  /** Repeats the names of what failed; a signal that ended the run, or a run without tests, is a failure. */
+  /** Prints the names of all failures. A signal that ended the run, or a run without tests, is one too. */
   end(signal?: string): Counts
 }
 
-/** What sums a file or a subtest up. */
+/** The result of a whole file or subtest. */
 type Outcome = Pick<Result, 'ok' | 'skip' | 'todo' | 'name' | 'diag'>
 
 /** A file or a subtest. */
 interface Block {
   readonly name: string
   readonly subtests: Block[]
-  /** Its own test points, besides those that sum up subtests. */
+  /** Its own assertions, without the results of subtests. */
   readonly points: Result[]
   outcome: Outcome | undefined
 }
@@ -112,11 +113,11 @@ const sum = (all: readonly Counts[]): Counts => ({
 
 const isSkip = (point: Outcome): boolean => Boolean(point.skip) || Boolean(point.todo)
 const isFailure = (point: Outcome): boolean => !point.ok && !isSkip(point)
-/** tap lets a file without tests pass as skipped; it is more likely that they were not reached. */
+/** tap reports a file without tests as skipped. Here it fails: probably the tests were not reached. */
 const isEmptyFile = ({ outcome }: Block): boolean => outcome?.skip === 'no tests found'
 const hasFailed = (block: Block): boolean =>
   isEmptyFile(block) || (block.outcome !== undefined && isFailure(block.outcome))
-/** What is known of a test file's process. */
+/** How the process of a test file ended. */
 const processOf = ({ outcome }: Block): { exitCode?: number; signal?: string } =>
   (outcome?.diag ?? {}) as { exitCode?: number; signal?: string }
 
@@ -135,12 +136,12 @@ function countOf(block: Block): Counts {
   return { passed: 1, failed: 0, skipped: 0 }
 }
 
-/** The counts as they stand in a sentence: `3 passed, 0 failed, 1 skipped`. */
+/** The counts as text: `3 passed, 0 failed, 1 skipped`. */
 export function formatCounts({ passed, failed, skipped }: Counts): string {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
-/** Prints a file that has ended; `output` is what it wrote besides. Returns the names of what failed. */
+/** Prints the report of a file; `output` is what it wrote besides TAP. Returns the names of its failures. */
 function printFile(
   file: Block,
   { ms, output, print }: { ms: number; output: string[]; print: (line: string) => void },
@@ -179,7 +180,7 @@ interface Failure {
   readonly lines: readonly string[]
 }
 
-/** The failures in the innermost block that has them, so that each is told once. */
+/** All failures, each with the innermost block that it occurred in, so that none is printed twice. */
 function listFailures(block: Block, parents: readonly string[]): Failure[] {
   if (!hasFailed(block)) return []
   const path = [...parents, block.name]
@@ -196,7 +197,7 @@ function listFailures(block: Block, parents: readonly string[]): Failure[] {
   return lines.length > 0 ? [{ path, lines }, ...within] : within
 }
 
-/** As YAML would look, with texts of several lines left as they are. */
+/** Diagnostics in the style of YAML, with texts of several lines left as they are. */
 function describeDiagnostics(diagnostics: unknown, indent = '  '): string[] {
   if (typeof diagnostics !== 'object' || diagnostics === null) return []
   return Object.entries(diagnostics).flatMap(([name, value]: [string, unknown]) => {

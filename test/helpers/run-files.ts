@@ -1,18 +1,18 @@
 /**
- * Runs test files, each in a process of its own, some side by side. tap's own runner would do that too,
- * but it has every process that a test starts load its hooks for coverage: a daemon took three times
- * as long to start, and all tests together nearly twice as long.
+ * Runs test files, each in a process of its own, several at a time. tap's own runner does that too, but
+ * makes every process that a test starts load its hooks for coverage: daemons take three times as long
+ * to start, and all tests together nearly twice as long.
  */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import type { FileReport, Report } from './report.ts'
 
 export interface RunOptions {
-  /** Files at once. */
+  /** Files to run at the same time. */
   readonly jobs: number
   /** Milliseconds that a file may take. */
   readonly timeoutMs: number
-  /** Milliseconds it has after that to tell what it waited for; then it and what it started is killed. */
+  /** Milliseconds that a late file gets to report what it waited for. Then it is killed, with all it started. */
   readonly graceMs?: number
   readonly env: NodeJS.ProcessEnv
   readonly report: Report
@@ -21,11 +21,11 @@ export interface RunOptions {
 export interface Run {
   /** Resolves when all files have ended. */
   readonly ended: Promise<void>
-  /** Passes a signal on to the files that run and what they started; no more are begun. */
+  /** Sends a signal to the running files and everything that they started. No more files are started. */
   stop(signal: NodeJS.Signals): void
 }
 
-/** Starts to run `files`, which are paths of compiled tests. */
+/** Runs `files`, paths of compiled tests. */
 export function runFiles(files: readonly string[], options: RunOptions): Run {
   const left = [...files]
   const running = new Set<ChildProcess>()
@@ -51,10 +51,10 @@ async function runFile(
   const startedAt = performance.now()
   const told: FileReport = report.file(file)
   const child = spawn(process.execPath, ['--enable-source-maps', file], {
-    // tap ends a file by itself after so many seconds.
+    // After so many seconds, tap itself ends the file and reports what it waited for.
     env: { ...env, TAP_TIMEOUT: String(timeoutMs / 1000) },
     stdio: ['ignore', 'pipe', 'inherit'],
-    // A group, with all that the file starts.
+    // A process group, so that everything the file starts can be killed with it.
     detached: true,
   })
   running.add(child)

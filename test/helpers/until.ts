@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Milliseconds after which a condition is taken never to come; machines may be slow. */
+/** Milliseconds to wait by default: long, since machines may be slow. */
 const patienceMs = 60_000
 
 /**
- * Asks until `condition` gives something else than undefined or false, and returns that. Throws an
- * Error that names `what` after a minute, with the last error of the condition as cause.
+ * Calls `condition` until it returns something other than undefined or false, and returns that. When that
+ * takes too long, throws an Error that names `what`, with the last error of `condition` as its cause.
  */
 export async function until<T>(
   what: string,

@@ -1,4 +1,4 @@
-/** `omg up` as a process, as users run it. */
+/** `omg up` as a process of its own, as users run it. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
@@ -9,18 +9,19 @@ import { createClient, type Client } from '../../client/index.ts'
 import type { ReadyLine } from '../../deploy/up.ts'
 import { until } from './until.ts'
 
+/** The file of the command `omg`. */
 export const omg = fileURLToPath(new URL('../../client/cli/main.js', import.meta.url))
 
 export interface System {
   readonly ready: ReadyLine
   readonly process: ChildProcess
-  /** Of the domain `photos`, with the admin token. */
+  /** A client of the domain `photos`, with the admin token. */
   readonly client: Client
-  /** Ctrl-C, or another signal; resolves with the exit status once the process has ended. */
+  /** Sends SIGINT or another signal; resolves with the exit status once the process has ended. */
   stop(signal?: NodeJS.Signals): Promise<number | null>
 }
 
-/** Starts it on free ports with `data` as its directory; `t`'s teardown ends it. */
+/** Starts it on free ports, with its files in `data`; `t`'s teardown ends it. */
 export async function startUp(
   t: Pick<Test, 'teardown'>,
   { data, args = [], uid }: { data: string; args?: readonly string[]; uid?: number },
@@ -68,7 +69,7 @@ export async function untilGone(pid: number): Promise<void> {
   })
 }
 
-/** Most memory that a process has had, in MiB. Linux only. */
+/** The most memory that a process has used so far, in MiB. Linux only. */
 export async function peakMemory(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')
   return Number(/^VmHWM:\s*(\d+) kB/m.exec(status)?.[1]) / 1024
