@@ -70,7 +70,7 @@ export async function loadPlugins(paths: readonly string[]): Promise<Plugins> {
 async function importPlugin(path: string): Promise<TrackerPlugin> {
   let module: { readonly plugin?: unknown }
   try {
-    module = (await import(pathToFileURL(resolve(path)).href)) as typeof module
+    module = (await importModule(resolve(path))) as typeof module
   } catch (err) {
     throw unusable(path, err instanceof Error ? (err.message.split('\n')[0] ?? '') : String(err))
   }
@@ -80,6 +80,13 @@ async function importPlugin(path: string): Promise<TrackerPlugin> {
     throw unusable(path, 'its plugin has no name')
   }
   return plugin as TrackerPlugin
+}
+
+/** Node before 22.18 does not load TypeScript by itself. */
+async function importModule(path: string): Promise<unknown> {
+  if (!/\.m?ts$/.test(path)) return import(pathToFileURL(path).href)
+  const { createJiti } = await import('jiti')
+  return createJiti(import.meta.url, { fsCache: false, moduleCache: false }).import(path)
 }
 
 const unusable = (path: string, why: string): ConfigError =>

@@ -17,6 +17,31 @@ t.test('a module is named by its path from the working directory', async t => {
   t.strictSame(hooks, {})
 })
 
+t.test('a module may be TypeScript, and import others that are', async t => {
+  const dir = await directory(t)
+  await writeFile(
+    join(dir, 'names.ts'),
+    `export enum Names { Count = 'count' }
+    export const isName = (name: string): name is Names => name === Names.Count`,
+  )
+  const path = join(dir, 'plugin.ts')
+  await writeFile(
+    path,
+    `import { sep } from 'node:path'
+    import type { TrackerPlugin } from 'omgfiles/tracker'
+    import { isName, Names } from './names.ts'
+    const known: boolean = isName('count') satisfies boolean
+    export const plugin: TrackerPlugin = { name: 'p', commands: { [Names.Count]: () => ({ known: known ? sep : '' }) } }`,
+  )
+  const { commands } = await loadPlugins([path])
+  t.strictSame(commands.get('count')?.({} as never), { known: '/' })
+  const broken = join(dir, 'broken.ts')
+  await writeFile(broken, 'export const plugin: = {')
+  await t.rejects(loadPlugins([broken]), { message: /^--plugins: .*broken.ts: .*Unexpected/ })
+  const absent = loadPlugins([join(dir, 'absent.ts')])
+  await t.rejects(absent, { message: /absent.ts: Cannot find module/ })
+})
+
 t.test('a hook is called as the method that it is', async t => {
   const dir = await directory(t)
   const path = join(dir, 'p.mjs')
