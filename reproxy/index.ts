@@ -132,20 +132,23 @@ export function createReproxy(initial: ReproxyConfig, log: Logger): Reproxy {
     },
     async configure(wanted) {
       const next = keepFixed(config, wanted, log)
-      const nextSite = createSite(next, parts)
+      const nextSite = createSite(next, parts, site)
+      const sameLog =
+        config.accessLog === next.accessLog && config.accessLogFormat === next.accessLogFormat
+      let nextLog: AccessLog | undefined
       try {
-        if (next.tls) front.setCredentials(readCredentials(next.tls))
-        const { accessLog: path, accessLogFormat } = config
-        if (path === next.accessLog && accessLogFormat === next.accessLogFormat) accessLog.reopen()
-        else {
-          const before = accessLog
-          accessLog = openLog(next, log)
-          before.close()
-        }
+        const credentials = next.tls && readCredentials(next.tls)
+        nextLog = sameLog ? undefined : openLog(next, log)
+        if (credentials) front.setCredentials(credentials)
       } catch (err) {
+        nextLog?.close()
         await nextSite.close()
         throw err
       }
+      if (nextLog) {
+        accessLog.close()
+        accessLog = nextLog
+      } else accessLog.reopen()
       await nextSite.start()
       const before = site
       site = nextSite

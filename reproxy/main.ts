@@ -13,19 +13,25 @@ export const program: Program<typeof ReproxyFlags> = {
   schema: ReproxyFlags,
   envPrefix,
   create,
-  // It ends by itself when the time to drain is over; this is for the case that it does not.
-  closeMs: flags => readConfig(flags).drainTimeoutMs + 2_000,
 }
 
 function create(flags: ReproxyFlags, log: Logger): Daemon {
-  const config = readConfig(flags)
+  let config = readConfig(flags)
+  log.level = config.logLevel // which the file may tell
   // With one process there is nobody to supervise.
   const reproxy = (config.workers > 1 ? createSupervisor : createReproxy)(config, log)
   return {
     start: () => reproxy.start(),
     close: () => reproxy.close(),
     listening: () => reproxy.listening(),
-    reload: () => reproxy.configure(readConfig(flags)),
+    async reload() {
+      const next = readConfig(flags)
+      await reproxy.configure(next)
+      config = next
+      log.level = config.logLevel
+    },
+    // It ends by itself when the time to drain is over; this is for the case that it does not.
+    closeMs: () => config.drainTimeoutMs + 2_000,
   }
 }
 

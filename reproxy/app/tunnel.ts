@@ -19,7 +19,10 @@ export async function tunnel(a: TunnelEnd, b: TunnelEnd): Promise<void> {
     a.socket.destroy()
     b.socket.destroy()
   }
-  for (const { socket } of [a, b]) socket.on('error', closeAll)
+  for (const { socket } of [a, b]) {
+    // Two pipelines add more to what a TLS connection has than node takes for no leak.
+    socket.setMaxListeners(0).on('error', closeAll)
+  }
   let timer: NodeJS.Timeout | undefined
   const over = (): void => {
     timer ??= setTimeout(closeAll, lingerMs)

@@ -15,7 +15,7 @@ export function cacheForOf(received: readonly Field[]): CacheFor | undefined {
   const [value, ...more] = valuesOf(received, 'x-reproxy-cache-for')
   if (value === undefined || more.length > 0) return undefined
   const [, digits, list = ''] =
-    /^(\d{1,10})[ \t]*(?:;([ \t!#$%&'*+\-.^_`|~0-9A-Za-z]*))?$/.exec(value.trim()) ?? []
+    /^(\d+)[ \t]*(?:;([ \t!#$%&'*+\-.^_`|~0-9A-Za-z]*))?$/.exec(value.trim()) ?? []
   const seconds = Math.min(Number(digits), maxSeconds)
   if (!(seconds > 0)) return undefined
   const names = list.toLowerCase().split(/[ \t]+/)

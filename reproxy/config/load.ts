@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs'
 import Type from 'typebox'
 import { Value } from 'typebox/value'
 import { ConfigError, kebab } from '../../common/config.ts'
+import { LogLevel } from '../../common/log.ts'
 import { splitList } from './addresses.ts'
 import { ReproxyConfig } from './schema.ts'
 
@@ -35,6 +36,8 @@ export const ReproxyFlags = Type.Object({
       .filter(([name]) => !onlyInFile.has(name))
       .map(([name, property]) => [name, Type.Optional(Type.String(flagOptions(name, property)))]),
   ),
+  // Whoever makes the log needs it first; without a default, which would win over the file.
+  logLevel: Type.Optional(Type.Union(LogLevel.anyOf, flagOptions('logLevel', LogLevel))),
 })
 export type ReproxyFlags = Readonly<Record<string, string | undefined>>
 
@@ -87,29 +90,45 @@ export function resolveConfig(
   given: Readonly<Record<string, unknown>>,
   label: (name: string) => string = name => name,
 ): ReproxyConfig {
-  const present = Object.fromEntries(
-    Object.entries(asLists(given)).filter(([, value]) => value !== null && value !== undefined),
-  )
+  const present = withoutNulls(asLists(given))
   const direct = present['direct']
   if (typeof direct === 'object') {
-    const { trackers } = direct as { trackers?: unknown }
-    if (typeof trackers === 'string')
-      present['direct'] = { ...direct, trackers: splitList(trackers) }
+    const { trackers, ...rest } = withoutNulls(direct as object)
+    const listed = typeof trackers === 'string' ? splitList(trackers) : trackers
+    present['direct'] = listed === undefined ? rest : { ...rest, trackers: listed }
   }
   const value = Value.Default(ReproxyConfig, present)
-  const [problem] = Value.Errors(ReproxyConfig, value)
-  if (problem) {
-    const path = problem.instancePath.slice(1).replaceAll('/', '.')
-    const params = problem.params as {
-      additionalProperties?: string[]
-      requiredProperties?: string[]
-    }
-    const unknown = params.additionalProperties?.[0]
-    const missing = params.requiredProperties?.[0]
-    const named = unknown ?? missing
-    const name = named === undefined ? path : path === '' ? named : `${path}.${named}`
-    const why = unknown !== undefined ? 'is no setting' : missing ? 'is required' : problem.message
-    throw new ConfigError(`${label(name)}: ${why}`)
-  }
+  const problems = Value.Errors(ReproxyConfig, value)
+  const [problem] = problems
+  if (problem) throw new ConfigError(describe(problem, problems, label))
   return value as ReproxyConfig
+}
+
+const withoutNulls = (given: object): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(given).filter(([, value]) => value !== null && value !== undefined),
+  )
+
+type Problem = ReturnType<typeof Value.Errors>[number]
+
+/** What is wrong with the setting that `problem` is about. */
+function describe(
+  problem: Problem,
+  problems: readonly Problem[],
+  label: (name: string) => string,
+): string {
+  const { instancePath } = problem
+  const path = instancePath.slice(1).replaceAll('/', '.')
+  if (problem.keyword === 'boolean') return `${label(path)}: is no setting` // by `additionalProperties`
+  if (problem.keyword === 'required') {
+    const [missing = ''] = problem.params.requiredProperties
+    return `${label(path === '' ? missing : `${path}.${missing}`)}: is required`
+  }
+  if (problem.keyword !== 'const') return `${label(path)}: ${problem.message}`
+  const allowed = problems.flatMap(other =>
+    other.keyword === 'const' && other.instancePath === instancePath
+      ? [other.params.allowedValue]
+      : [],
+  )
+  return `${label(path)}: must be one of ${allowed.join(', ')}`
 }

@@ -64,7 +64,7 @@ export const ReproxyConfig = Type.Object(
     allowTargets: list('storage nodes that may be contacted: HOST:PORT or CIDR:PORT'),
     tracker: list('HTTP APIs of trackers, whose storage nodes may be contacted too; URLs'),
     trackerToken: Type.Optional(Type.String({ description: 'API token for the trackers' })),
-    fileRoots: list('directories whose files X-Reproxy-File may name'),
+    fileRoots: list('directories, by absolute path, whose files X-Reproxy-File may name'),
     trustedProxies: list('proxies whose forwarding fields are believed: addresses or CIDRs'),
     viaName: Type.Optional(
       Type.String({
@@ -79,6 +79,7 @@ export const ReproxyConfig = Type.Object(
     requestHeadTimeoutMs: milliseconds(10_000, 'for a request head to be complete'),
     keepAliveIdleMs: milliseconds(30_000, 'a client connection may wait for its next request'),
     clientStallTimeoutMs: milliseconds(60_000, 'a client may take, or in its body send, nothing'),
+    uploadStallTimeoutMs: milliseconds(30_000, 'a client may send nothing in its body, if less'),
     drainTimeoutMs: milliseconds(30_000, 'for requests in progress when closing'),
     hedgeDelayMs: milliseconds(200, 'until a second node is asked beside a slow one; 0: never', 0),
     maxAttempts: limit(6, 'requests to nodes for one client request'),
@@ -99,7 +100,7 @@ export const ReproxyConfig = Type.Object(
       256,
       'of these, from one address that is neither loopback nor a trusted proxy',
     ),
-    bufferBytes: limit(262_144, 'bytes buffered per client', 4096),
+    bufferBytes: limit(262_144, 'bytes buffered per client'),
     maxHeaderBytes: Type.Integer({
       minimum: 256,
       maximum: 1_048_576,

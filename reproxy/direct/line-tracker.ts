@@ -13,6 +13,11 @@ export class TrackerRefusal extends Error {
   }
 }
 
+/** The connection ended before its answer. */
+class ConnectionClosed extends Error {
+  override readonly name = 'ConnectionClosed'
+}
+
 export interface LineTracker {
   /**
    * The answer's arguments. Throws TrackerRefusal, and other errors when there is no answer within
@@ -76,17 +81,17 @@ export function createLineTracker({ host, port }: Address): LineTracker {
         clearTimeout(timer)
         socket.off('data', onData).off('close', onClose)
       }
-      const fail = (why: string): void => {
+      const fail = (reason: Error): void => {
         settle()
         socket.destroy()
-        reject(new Error(why))
+        reject(reason)
       }
-      const onClose = (): void => fail('the tracker closed the connection')
+      const onClose = (): void => fail(new ConnectionClosed('the tracker closed the connection'))
       const onData = (chunk: Buffer): void => {
         text += chunk.toString('latin1')
         const end = text.indexOf('\n')
         if (end === -1) {
-          if (text.length > maxAnswerBytes) fail('the answer of the tracker is too long')
+          if (text.length > maxAnswerBytes) fail(new Error('the answer of the tracker is too long'))
           return
         }
         settle()
@@ -94,7 +99,7 @@ export function createLineTracker({ host, port }: Address): LineTracker {
         else socket.destroy()
         resolve(text.slice(0, end).replace(/\r$/, ''))
       }
-      const timer = setTimeout(() => fail('the tracker does not answer'), timeoutMs)
+      const timer = setTimeout(() => fail(new Error('the tracker does not answer')), timeoutMs)
       socket.on('data', onData).on('close', onClose)
       socket.write(line)
     })
@@ -105,7 +110,7 @@ export function createLineTracker({ host, port }: Address): LineTracker {
     try {
       return await exchange(socket, line, timeoutMs)
     } catch (err) {
-      if (!reused) throw err
+      if (!reused || !(err instanceof ConnectionClosed)) throw err
     }
     // It may have closed the connection while that waited; to ask is no change, so asking again is right.
     for (const waiting of idle) waiting.destroy()

@@ -17,7 +17,7 @@ export function isSigned(
   const signatures = given.getAll('s')
   const [expires = ''] = expiries
   const [signature = ''] = signatures
-  if (expiries.length !== 1 || signatures.length !== 1 || !/^\d{1,12}$/.test(expires)) return false
+  if (expiries.length !== 1 || signatures.length !== 1 || !/^\d{1,15}$/.test(expires)) return false
   const a = Buffer.from(signature)
   const b = Buffer.from(signPath(secret, path, expires))
   return a.length === b.length && timingSafeEqual(a, b) && Number(expires) >= nowSeconds

@@ -190,6 +190,8 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
     res.once('close', () => {
       // After a whole answer to a whole request there is nothing left to stop.
       if (!res.writableFinished || !req.complete) cancel.abort()
+      // node adds a second to what it is told; where another request is there already, it set none.
+      if (socket.timeout) socket.setTimeout(times.keepAliveIdleMs)
     })
     const line = lineOf(socket)
     const { method } = line
@@ -202,6 +204,8 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
         refuse(socket, entry.broken)
         return
       }
+      // The response before it has left, which node notices in a moment; until then this one has no socket.
+      if (!res.socket) await new Promise<void>(resolve => setImmediate(resolve))
       entry.served = true
       await handlers.serve(serverRequest(req, res, { ...extra, method, cancel }))
     })
@@ -244,12 +248,8 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
   function onUpgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
     socket.setTimeout(0)
     socket.on('error', () => socket.destroy())
-    if (!isWebsocket(req)) {
-      enqueue(socket, () => reread(req, socket, head))
-      return
-    }
-    const res = new ServerResponse(req)
-    const early = head.length > 0 ? [head] : []
+    // Until its turn nobody else takes what comes, and node may have it come: what nobody takes is lost.
+    const early = [head]
     let bytes = head.length
     const onData = (chunk: Buffer): void => {
       early.push(chunk)
@@ -257,12 +257,21 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
       if (bytes > maxEarlyBytes) socket.pause()
     }
     const onEnd = (): void => void socket.destroy()
+    const take = (): Buffer => {
+      socket.off('data', onData).off('end', onEnd).pause()
+      return Buffer.concat(early)
+    }
+    socket.on('data', onData).on('end', onEnd)
+    if (!isWebsocket(req)) {
+      enqueue(socket, () => reread(req, socket, take()))
+      return
+    }
+    const res = new ServerResponse(req)
     const upgrade: UpgradeOffer = {
       accept() {
         lineOf(socket).tunnel = true
-        socket.off('data', onData).off('end', onEnd).pause()
         res.detachSocket(socket)
-        return Buffer.concat(early)
+        return take()
       },
     }
     enqueue(socket, () => {
@@ -275,7 +284,6 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
       closeGently(socket)
       socket.destroySoon()
     })
-    socket.on('data', onData).on('end', onEnd)
   }
 
   /** Gives the server the same request again without its offer of an upgrade we do not pass on. */
@@ -289,6 +297,8 @@ export function createFront(options: FrontOptions, handlers: FrontHandlers): Fro
     socket.unshift(Buffer.concat([Buffer.from(`${text.join('\r\n')}\r\n\r\n`, 'latin1'), head]))
     if ('encrypted' in socket) tlsServer?.emit('secureConnection', socket)
     else toServer?.call(server, socket)
+    socket.setTimeout(0) // that of the answer before it
+    socket.resume()
   }
 
   for (const each of servers) {

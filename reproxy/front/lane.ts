@@ -12,7 +12,7 @@ import { Deadlines, type Waited } from '../../common/deadlines.ts'
 import type { ClientRequest } from './client-request.ts'
 import { closeGently, isClosing } from './gentle-close.ts'
 import { LaneSink } from './lane-sink.ts'
-import { parsePlainHead, type PlainHead } from './plain-head.ts'
+import { isLax, parsePlainHead, type PlainHead } from './plain-head.ts'
 import { standIn, unknownMethod } from './unknown-method.ts'
 
 export interface LaneOptions {
@@ -21,8 +21,8 @@ export interface LaneOptions {
   readonly draining: () => boolean
   /** Answers a request. Must not reject. */
   readonly serve: (client: ClientRequest) => Promise<void>
-  /** Answers a connection that said nothing, and closes it. */
-  readonly refuse: (socket: Socket, status: 408) => void
+  /** Answers a connection that said nothing, or nothing good, and closes it. */
+  readonly refuse: (socket: Socket, status: 400 | 408) => void
   /**
    * Takes a connection over; what it has sent so far is in its buffer. `method` is that of the first
    * request where `standIn` takes its place there.
@@ -203,6 +203,10 @@ class Lane implements Waited {
 
   /** Leaves the connection to node's server, with what it has sent. */
   #handOver(bytes: Buffer): void {
+    if (isLax(bytes)) {
+      this.#refuse(400)
+      return
+    }
     const { socket } = this
     const method = unknownMethod(bytes)
     const sent = method
@@ -212,6 +216,13 @@ class Lane implements Waited {
     socket.unshift(sent)
     this.#options.handOver(socket, method)
     socket.resume()
+  }
+
+  #refuse(status: 400 | 408): void {
+    const { socket } = this
+    this.#leave()
+    socket.on('error', () => socket.destroy())
+    this.#options.refuse(socket, status)
   }
 
   #leave(): void {
@@ -245,12 +256,7 @@ class Lane implements Waited {
   late(): void {
     const { socket } = this
     if (isClosing(socket)) return
-    if (this.#seenAnything) {
-      socket.destroy()
-      return
-    }
-    this.#leave()
-    socket.on('error', () => socket.destroy())
-    this.#options.refuse(socket, 408)
+    if (this.#seenAnything) socket.destroy()
+    else this.#refuse(408)
   }
 }

@@ -18,6 +18,12 @@ export interface PlainHead {
 const wholeHead =
   /^(?:GET|HEAD) \/[\x21\x22\x24-\x7e]* HTTP\/1\.[01](?:\r\n[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*)*$/
 
+/** More than one blank between the parts of a request line, or another protocol. */
+const laxLine = /^(?:\r\n)*[^ \r\n]+ (?: |[^\r\n]* (?: |RTSP\/|ICE\/))/
+
+/** Whether a request begins with a line that node's parser takes, though it is no good one (RFC 9112 §3). */
+export const isLax = (bytes: Buffer): boolean => laxLine.test(bytes.toString('latin1'))
+
 /** Fields that need node's parser. */
 const special = ['content-length', 'transfer-encoding', 'upgrade', 'expect'] as const
 

@@ -3,6 +3,7 @@
  * most malformed heads; these are the checks it leaves to us, each of them a way to make two servers
  * read one connection differently (RFC 9112 §11.2) when it is left out.
  */
+import { isIPv6 } from 'node:net'
 import { valuesOf, type Field } from '../http/headers.ts'
 
 export interface RequestHead {
@@ -32,7 +33,16 @@ export interface BadRequest {
 }
 
 const maxFields = 200
-const authority = /^(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::\d{0,5})?$/
+/** RFC 3986 §3.2.2, without the future forms of addresses. */
+const authority =
+  /^(?:(?:[A-Za-z0-9._~!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+|\[([0-9A-Fa-f:.]+)\])(?::(\d{0,5}))?$/
+
+function isAuthority(text: string): boolean {
+  const match = authority.exec(text)
+  if (!match) return false
+  const [, address, port] = match
+  return (address === undefined || isIPv6(address)) && Number(port ?? 0) <= 65_535
+}
 
 const bad = (status: BadRequest['status']): BadRequest => ({ kind: 'bad', status })
 
@@ -72,13 +82,13 @@ function checkTarget({ method, target, version, fields }: RequestHead): GoodRequ
   const hosts = valuesOf(fields, 'host')
   if (hosts.length > 1 || (hosts.length === 0 && version === '1.1')) return bad(400)
   const [host] = hosts
-  if (host !== undefined && !authority.test(host)) return bad(400)
+  if (host !== undefined && !isAuthority(host)) return bad(400)
   if (target.startsWith('/')) return { kind: 'good', target, host }
   if (target === '*') return method === 'OPTIONS' ? { kind: 'good', target, host } : bad(400)
 
   // absolute-form: the received Host counts for nothing (RFC 9112 §3.2.2)
   const [, named, rest = ''] = /^https?:\/\/([^/?]*)([/?].*)?$/i.exec(target) ?? []
-  if (named === undefined || !authority.test(named)) return bad(400)
+  if (named === undefined || !isAuthority(named)) return bad(400)
   const path = rest === '' && method === 'OPTIONS' ? '*' : rest.startsWith('/') ? rest : `/${rest}`
   return { kind: 'good', target: path, host: named }
 }

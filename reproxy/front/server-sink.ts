@@ -116,9 +116,15 @@ export class ServerSink implements ClientSink {
 
   #watched(event: 'drain' | 'finish'): Promise<void> {
     const res = this.#res
-    return whileTaken(res.socket, this.#options.stallMs, done => {
+    const { socket } = res
+    return whileTaken(socket, this.#options.stallMs, done => {
       res.once('close', done).once(event, done)
-      return () => res.off('close', done).off(event, done)
+      // Once a request for an upgrade stands behind this one, node does not tell the response any more.
+      if (event === 'drain') socket?.once(event, done)
+      return () => {
+        res.off('close', done).off(event, done)
+        socket?.off(event, done)
+      }
     })
   }
 }

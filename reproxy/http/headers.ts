@@ -76,16 +76,18 @@ const hopByHop: ReadonlySet<string> = new Set([
 const ours: ReadonlySet<string> = new Set([
   'content-length',
   'expect',
-  'forwarded',
   'host',
   'via',
   'x-forwarded-for',
   'x-forwarded-host',
   'x-forwarded-proto',
-  'x-host',
   'x-real-ip',
   'x-request-id',
 ])
+
+/** What only a proxy can know of where a request came from: believed when a trusted one says it. */
+const isClaim = (name: string): boolean =>
+  name === 'forwarded' || name === 'x-host' || name.startsWith('x-forwarded-')
 
 /** Fields by which an application commands a proxy; neither clients nor nodes may say or see them. */
 const isDirective = (name: string): boolean =>
@@ -101,14 +103,15 @@ const isDirective = (name: string): boolean =>
 const isAlias = (name: string): boolean => {
   if (!name.includes('_')) return false
   const plain = name.replaceAll('_', '-')
-  return hopByHop.has(plain) || isDirective(plain) || ours.has(plain)
+  return hopByHop.has(plain) || isDirective(plain) || ours.has(plain) || isClaim(plain)
 }
 
 /** What is to be known of a field's name. */
 interface Traits {
   readonly lower: string
-  /** Of one connection only, a command to a proxy, or what looks like either, or ours, to a CGI-like application. */
+  /** Of one connection only, a command to a proxy, ours, or what looks like one of these, or a claim, to a CGI-like application. */
   readonly unwanted: boolean
+  readonly claim: boolean
   /** In responses: of one connection only, or a command to a proxy. */
   readonly hidden: boolean
 }
@@ -125,7 +128,8 @@ function traitsOf(name: string): Traits {
   const own = Buffer.from(name, 'latin1').toString('latin1')
   const lower = own.toLowerCase()
   const hidden = hopByHop.has(lower) || isDirective(lower)
-  traits = { lower, hidden, unwanted: hidden || isAlias(lower) }
+  const unwanted = hidden || ours.has(lower) || isAlias(lower)
+  traits = { lower, hidden, unwanted, claim: isClaim(lower) }
   if (name.length > maxKnownLength) return traits
   if (known.size >= maxKnown) known.clear()
   known.set(own, traits)
@@ -193,9 +197,8 @@ export function forwardedFields(
   const { trusted, hops, realIp, requestId } = identity
   const kept = withoutNominated(received)
   const passed = kept.filter(([name]) => {
-    const { lower, unwanted } = traitsOf(name)
-    if (unwanted) return false
-    return !ours.has(lower) || (trusted && (lower === 'forwarded' || lower === 'x-host'))
+    const { unwanted, claim } = traitsOf(name)
+    return !unwanted && (trusted || !claim)
   })
   const proto = (trusted && valueOf(kept, 'x-forwarded-proto')) || ownProto
   const forwardedHost = (trusted && valueOf(kept, 'x-forwarded-host')) || host
@@ -238,9 +241,14 @@ export function responseFields(
   { viaName, requestId }: { readonly viaName: string; readonly requestId: string },
 ): Field[] {
   const nominated = tokensOf(received, 'connection')
+  let dated = false
   const passed = received.filter(([name]) => {
     const { lower, hidden } = traitsOf(name)
     if (hidden || nominated.includes(lower)) return false
+    if (lower === 'date') {
+      if (dated) return false
+      dated = true
+    }
     return lower !== 'content-length' && lower !== 'via' && lower !== 'x-request-id'
   })
   const via = nominated.includes('via') ? [] : valuesOf(received, 'via')

@@ -146,7 +146,7 @@ export class ResponseParser {
     this.#countLine(piece.length, line.length)
     if (lf === -1) {
       this.#line = Buffer.from(line)
-      if (this.#state === 'status') checkBeginning(line)
+      checkBeginning(this.#state, line)
       return to
     }
     this.#line = nothing
@@ -248,13 +248,15 @@ const noBody: Framing = { kind: 'none' }
 const behind = (chunk: Buffer, to: number): Buffer =>
   to === chunk.length ? nothing : chunk.subarray(to)
 
-/** Refuses what cannot become a status line, however long its sender waits with the rest. */
-function checkBeginning(line: Buffer): void {
-  const wanted = 'HTTP/1.'
-  const length = Math.min(line.length, wanted.length)
-  if (line.toString('latin1', 0, length) !== wanted.slice(0, length)) {
-    throw new MalformedResponse('not HTTP')
-  }
+/** Refuses what cannot become the line that is wanted, however long its sender waits with the rest. */
+function checkBeginning(state: State, line: Buffer): void {
+  const good =
+    state === 'status'
+      ? 'HTTP/1.'.startsWith(line.toString('latin1', 0, 7))
+      : state === 'size'
+        ? /^[0-9A-Fa-f]/.test(line.toString('latin1', 0, 1))
+        : state !== 'chunk-end' || (line.length === 1 && line[0] === CR)
+  if (!good) throw new MalformedResponse('no line that could be wanted')
 }
 
 /** A status line, and the field lines behind it, with line ends between them. */

@@ -14,6 +14,8 @@ export interface TrackerTargetsOptions {
   readonly trackers: readonly string[]
   readonly token: string | undefined
   readonly agent: Agent
+  /** What is known before the first answer. */
+  readonly known: AllowList
 }
 
 export interface TrackerTargets extends Service {
@@ -41,10 +43,10 @@ export function createTrackerAgent(): Agent {
 
 /** Creates the list; it fills when started. The agent is closed by whoever made it, before `close`. */
 export function createTrackerTargets(
-  { trackers, token, agent }: TrackerTargetsOptions,
+  { trackers, token, agent, known }: TrackerTargetsOptions,
   log: Logger,
 ): TrackerTargets {
-  let list = new AllowList()
+  let list = known
   let running: Promise<void> | undefined
   let startedAt = Number.NEGATIVE_INFINITY
   let timer: NodeJS.Timeout | undefined

@@ -1,4 +1,5 @@
 /** One line per request: what was asked, who was asked in turn, and how it ended. */
+import { closeSync, openSync } from 'node:fs'
 import { pino } from 'pino'
 import type { Logger } from '../../common/log.ts'
 import { newRelayReport, type RelayReport } from '../reproxied/replicas.ts'
@@ -82,6 +83,8 @@ export function openAccessLog({ path, format }: AccessLogOptions, log: Logger): 
       close: () => {},
     }
   }
+  // What is opened later would fail when nobody can be told any more.
+  if (path !== 'stdout') closeSync(openSync(path, 'a'))
   const dest = path === 'stdout' ? 1 : path
   // As bytes: a text that grows by pieces keeps the garbage collector copying all of them.
   const file = pino.destination({ dest, append: true, sync: false, contentMode: 'buffer' })

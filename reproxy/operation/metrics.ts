@@ -100,6 +100,7 @@ export class Metrics {
       help: 'Of each node: 0 closed, 1 about to be tried again, 2 open',
       labelNames: ['node'],
       registers: [this.registry],
+      aggregator: 'max', // of several processes
       collect() {
         this.reset()
         for (const [node, state] of sources.breakers()) this.set({ node }, breakerValues[state])

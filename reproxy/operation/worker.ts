@@ -1,17 +1,20 @@
 /** One of several reproxies that share their listeners, in a process of its own: it does what its supervisor says. */
-import { createLogger } from '../../common/log.ts'
+import { createLogger, type Logger } from '../../common/log.ts'
 import { createReproxy, type Reproxy } from '../index.ts'
 import type { WorkerReply, WorkerRequest } from './worker-protocol.ts'
 
 let reproxy: Reproxy | undefined
+let log: Logger | undefined
 
 async function answer(request: WorkerRequest): Promise<Omit<WorkerReply, 'id'>> {
   switch (request.kind) {
     case 'configure': {
       const { config } = request
+      log ??= createLogger('reproxy')
       if (reproxy) await reproxy.configure(config)
-      else {
-        reproxy = createReproxy(config, createLogger('reproxy', { level: config.logLevel }))
+      log.level = config.logLevel
+      if (!reproxy) {
+        reproxy = createReproxy(config, log)
         await reproxy.start()
       }
       return { listening: reproxy.listening() }

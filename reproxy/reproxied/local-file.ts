@@ -11,16 +11,19 @@ export interface LocalFile extends KnownFile {
 /** Bytes read at a time. */
 const pieceBytes = 65_536
 
+/** A path's bytes as a text of Latin-1, since names of files may be any bytes. */
+const resolve = (path: string | Buffer): Promise<string> => realpath(path, 'latin1')
+
 /** The roots, as they are once links are resolved; those that do not exist are left out. */
-export async function resolveRoots(roots: readonly string[]): Promise<string[]> {
-  const found = await Promise.all(roots.map(root => realpath(root).catch(() => undefined)))
+async function resolveRoots(roots: readonly string[]): Promise<string[]> {
+  const found = await Promise.all(roots.map(root => resolve(root).catch(() => undefined)))
   return found.filter(root => root !== undefined)
 }
 
 /**
- * Opens `path`; undefined when there is no regular file below one of `roots`. Links are resolved
- * first, and what is then opened must be the file that was found, so that swapping a link in between
- * leads nowhere.
+ * Opens `path`, the bytes of a field's value as Latin-1; undefined when there is no regular file below
+ * one of `roots`. Links are resolved first, and what is then opened must be the file that was found,
+ * so that swapping a link in between leads nowhere.
  */
 export async function openLocal(
   path: string,
@@ -29,13 +32,14 @@ export async function openLocal(
   if (!isAbsolute(path) || path.includes('\0')) return undefined
   let handle: FileHandle | undefined
   try {
-    const real = await realpath(path)
+    const real = await resolve(Buffer.from(path, 'latin1'))
     if (!isBelow(real, await resolveRoots(roots))) return undefined
+    const name = Buffer.from(real, 'latin1')
     // Without O_NONBLOCK, opening a pipe would wait for its other side.
     const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-    handle = await open(real, flags)
+    handle = await open(name, flags)
     const opened = await handle.stat()
-    if (!opened.isFile() || (await realpath(real)) !== real) throw new Error('not a regular file')
+    if (!opened.isFile() || (await resolve(name)) !== real) throw new Error('not a regular file')
     return localFile(handle, opened.size)
   } catch {
     await handle?.close()

@@ -5,6 +5,7 @@
  */
 import type { ClientSink } from '../front/client-sink.ts'
 import { planRanges, type RangeSpec, type Span } from '../http/range.ts'
+import type { ResponseHead } from '../http/response-parser.ts'
 import type { Exchange } from '../upstream/exchange.ts'
 import type { Taker } from '../upstream/pump.ts'
 import { layOut } from './multipart.ts'
@@ -12,6 +13,7 @@ import {
   judgeFirst,
   judgeResume,
   rangeField,
+  wholeDigests,
   type FirstAnswer,
   type Missing,
   type ResumeAnswer,
@@ -303,10 +305,11 @@ async function relayParts(
   const plan = size === undefined ? undefined : planRanges(specs, size)
   if (plan?.kind === 'parts' && plan.spans.length > 1 && size !== undefined) {
     const spans = plan.spans as [Span, ...Span[]]
+    let begun: ResponseHead | undefined
     const open = async (span: Span): Promise<SpanReader | undefined> => {
       const missing = { ...span, size }
       const found = await replicas.next<ResumeAnswer>(rangeField({ kind: 'from', ...span }), head =>
-        judgeResume(head, missing, undefined),
+        judgeResume(head, missing, begun, wholeDigests),
       )
       return found && { ...found, skip: found.answer.skip }
     }
@@ -318,6 +321,7 @@ async function relayParts(
     }
     let reader = probe && fits ? { ...probe, skip: 0 } : await open(spans[0])
     if (!reader) return 'unavailable'
+    begun = reader.head
     const { heads, tail, ...start } = layOut(spans, size, type)
     begin({ kind: 'parts', ...start })
     for (const [i, span] of spans.entries()) {

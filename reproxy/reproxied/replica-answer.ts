@@ -104,18 +104,22 @@ export type ResumeAnswer =
 
 const digests = ['content-md5', 'digest', 'repr-digest'] as const
 
+/** Digests of the whole file, whichever part of it an answer has. */
+export const wholeDigests = ['repr-digest'] as const
+
 /**
- * Judges an answer that is to continue the body which `before` began, if one did. ETag and
- * Last-Modified differ between good replicas; the complete length must agree, and digests must where
- * both sides have them.
+ * Judges an answer that is to continue what `before` began, if something did. ETag and Last-Modified
+ * differ between good replicas; the complete length must agree, and those of the digests that are
+ * `compared` must where both sides have them.
  */
 export function judgeResume(
   head: ResponseHead,
   missing: Missing,
   before: ResponseHead | undefined,
+  compared: readonly string[] = digests,
 ): ResumeAnswer {
   if (isCoded(head)) return failed('coded')
-  for (const name of digests) {
+  for (const name of compared) {
     const [mine] = valuesOf(before?.fields ?? [], name)
     const [other] = valuesOf(head.fields, name)
     if (mine !== undefined && other !== undefined && mine !== other) return failed('digest')

@@ -1,5 +1,6 @@
 /** The life of one request: counted, checked, answered, and written down, however it ends. */
 import type { Logger } from '../../common/log.ts'
+import { AppBusy } from '../app/app.ts'
 import { ClientGone } from '../front/client-sink.ts'
 import type { ClientRequest } from '../front/client-request.ts'
 import { sendOwn } from '../front/own-response.ts'
@@ -58,6 +59,7 @@ export function createHandler(options: HandlerOptions): Handler {
     if (!answer && !(err instanceof ClientGone)) {
       log.error({ err, reqId: record.reqId }, 'request failed')
     }
+    if (err instanceof AppBusy) metrics.shed('app-queue')
     if (client.cancel.aborted || err instanceof ClientGone) {
       record.aborted = 'client'
       sink.cut()

@@ -162,10 +162,12 @@ async function answerFrom(
   context: Context,
   { site, forwarded }: AnswerOptions,
 ): Promise<void> {
-  const { method } = context
+  const { method, client } = context
   const service = site.service(name)
   if (!service) throw new OwnAnswer(404)
-  if (method !== 'GET' && method !== 'HEAD') throw new OwnAnswer(502)
+  // The first answer took the body with it.
+  const bodyless = client.body === undefined || client.body.length === 0
+  if ((method !== 'GET' && method !== 'HEAD') || !bodyless) throw new OwnAnswer(502)
   const next = await ask(context, service, forwarded)
   // One service handing on to another could go on for ever.
   if (directiveOf(next.head.fields).kind === 'service') {

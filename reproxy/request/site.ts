@@ -1,7 +1,8 @@
 /** Everything that follows from the settings and may be replaced while the listeners stay. */
-import type { BlockList } from 'node:net'
 import { randomBytes } from 'node:crypto'
-import { ConfigError, isLoopback, parseAddress } from '../../common/config.ts'
+import type { BlockList } from 'node:net'
+import { isAbsolute } from 'node:path'
+import { ConfigError, isLoopback, parseAddress, type Address } from '../../common/config.ts'
 import type { Service } from '../../common/daemon.ts'
 import type { Logger } from '../../common/log.ts'
 import { createApp, type App } from '../app/app.ts'
@@ -16,7 +17,7 @@ import { createLocator } from '../direct/locate.ts'
 import { createNodes, type Nodes } from '../nodes/nodes.ts'
 import { createReplicaReports } from '../nodes/reports.ts'
 import { RetryBudget } from '../nodes/retry-budget.ts'
-import { parseAllowList } from '../nodes/targets.ts'
+import { AllowList, parseAllowList } from '../nodes/targets.ts'
 import { createTrackerAgent, createTrackerTargets } from '../nodes/tracker-targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
 import type { FileServices } from '../reproxied/file-response.ts'
@@ -43,6 +44,8 @@ export interface Site extends Service {
   readonly maps: MapCache
   readonly files: FileServices
   readonly nodes: Nodes
+  /** The storage nodes that the trackers named last. */
+  storageTargets(): AllowList
   readonly direct: Direct | undefined
   /** All pools of servers by name; the applications are called "apps". */
   readonly pools: ReadonlyMap<string, App>
@@ -58,11 +61,17 @@ export interface Site extends Service {
 /** Our name in Via for as long as the process lives, unless one is configured. */
 const randomViaName = `omg-${randomBytes(8).toString('hex')}`
 
-/** Creates a site. Throws ConfigError. */
-export function createSite(config: ReproxyConfig, parts: SiteParts): Site {
+/** Creates a site, which may follow one with other settings. Throws ConfigError. */
+export function createSite(config: ReproxyConfig, parts: SiteParts, before?: Site): Site {
   const { metrics, maps, bodies, inflight, log } = parts
   if (config.apps.length === 0 && !config.direct) {
     throw new ConfigError('--apps: is required: the application servers')
+  }
+  if (config.direct?.trackers.length === 0) throw new ConfigError('direct.trackers: is required')
+  for (const root of config.fileRoots) {
+    if (!isAbsolute(root)) {
+      throw new ConfigError(`--file-roots: not an absolute path: ${JSON.stringify(root)}`)
+    }
   }
   const allowList = parseAllowList('allow-targets', config.allowTargets)
   const trusted: BlockList = parseAddressList('trusted-proxies', config.trustedProxies)
@@ -78,7 +87,10 @@ export function createSite(config: ReproxyConfig, parts: SiteParts): Site {
 
   const agent = createTrackerAgent()
   const trackers = { trackers: trackerUrls(config.tracker), token: config.trackerToken, agent }
-  const trackerTargets = createTrackerTargets(trackers, log)
+  // While the same trackers are away, what they said last goes on to hold.
+  const same = before && String(before.config.tracker) === String(config.tracker)
+  const known = same ? before.storageTargets() : new AllowList()
+  const trackerTargets = createTrackerTargets({ ...trackers, known }, log)
   const { connectTimeoutMs, firstByteTimeoutMs, maxPerNode } = config
   const nodes = createNodes({
     pool,
@@ -135,6 +147,7 @@ export function createSite(config: ReproxyConfig, parts: SiteParts): Site {
     metrics,
     maps,
     nodes,
+    storageTargets: () => trackerTargets.current(),
     direct,
     pools,
     files: {
@@ -168,23 +181,33 @@ const appsName = ''
 
 function createPools(config: ReproxyConfig, pool: UpstreamPool): Map<string, App> {
   const create = (setting: string, addresses: readonly string[]): App => {
-    const peers = addresses.map(address => parseAddress(setting, address))
+    const peers = addresses.map(address => parsePeer(setting, address))
     const { connectTimeoutMs, appTimeoutMs, maxPerApp } = config
+    const { clientStallTimeoutMs, uploadStallTimeoutMs } = config
     return createApp({
       pool,
       backends: new Backends({ peers, maxPerPeer: maxPerApp, connectTimeoutMs }),
       connectTimeoutMs,
       appTimeoutMs,
-      uploadStallMs: config.clientStallTimeoutMs,
+      uploadStallMs: Math.min(clientStallTimeoutMs, uploadStallTimeoutMs),
     })
   }
   const pools = new Map<string, App>()
   if (config.apps.length > 0) pools.set(appsName, create('--apps', config.apps))
   for (const [name, addresses] of Object.entries(config.services)) {
+    if (name === '') throw new ConfigError('services: a service has a name')
     if (addresses.length === 0) throw new ConfigError(`services.${name}: names no server`)
     pools.set(name, create(`services.${name}`, addresses))
   }
   return pools
+}
+
+/** Reads where a server listens. Throws ConfigError naming `setting`. */
+function parsePeer(setting: string, text: string): Address {
+  const peer = parseAddress(setting, text)
+  if (peer.port === 0)
+    throw new ConfigError(`${setting}: nobody listens on port 0: ${JSON.stringify(text)}`)
+  return peer
 }
 
 /** Finds the pool that answers for a Host: its own, that of a name above it, or the applications. */

@@ -68,6 +68,12 @@ export class UpstreamPool {
   /** Those that wait for their next request, by host and port. */
   readonly #idle = new Map<string, Map<number, Connection[]>>()
   readonly #open = new Set<Connection>()
+  /**
+   * Those whose response has just ended, and those that the event loop has looked at once since. What
+   * a peer sends behind its response is about to be read then; it must not meet the next request.
+   */
+  #resting: Connection[] = []
+  #rested: Connection[] = []
 
   constructor(options: PoolOptions) {
     this.#options = options
@@ -171,6 +177,25 @@ export class UpstreamPool {
     if (ports?.size === 0) this.#idle.delete(host)
   }
 
+  /** Has a connection wait for its next request, once what came right behind its last response has been seen. */
+  #rest(connection: Connection): void {
+    if (this.#resting.push(connection) === 1 && this.#rested.length === 0)
+      setImmediate(this.#onTurn)
+  }
+
+  readonly #onTurn = (): void => {
+    for (const connection of this.#rested) {
+      const { peer, socket } = connection
+      if (socket.destroyed) continue
+      const waiting = this.#waitingFor(peer)
+      if (waiting.length < maxIdle) waiting.push(connection)
+      else socket.destroy()
+    }
+    this.#rested = this.#resting
+    this.#resting = []
+    if (this.#rested.length > 0) setImmediate(this.#onTurn)
+  }
+
   #closeIdle(): void {
     for (const connection of this.#open) {
       if (++connection.idleSweeps > sweeps) connection.socket.destroy()
@@ -193,12 +218,8 @@ export class UpstreamPool {
     // After an upgrade the socket is read as a stream, which `onread` would keep it from being.
     const socket = connect({ ...peer, noDelay: true, ...(upgrade ? {} : { onread }) })
     await connected(socket, connectTimeoutMs, cancel)
-    const connection: Connection = new Connection(socket, buffer.length, {
-      idle: () => {
-        const waiting = this.#waitingFor(peer)
-        if (waiting.length < maxIdle) waiting.push(connection)
-        else socket.destroy()
-      },
+    const connection: Connection = new Connection(peer, socket, buffer.length, {
+      idle: () => this.#rest(connection),
       gone: () => {
         this.#open.delete(connection)
         const waiting = this.#waitingFor(peer)
@@ -247,6 +268,7 @@ async function connected(socket: Socket, timeoutMs: number, cancel: Cancel): Pro
 
 /** One connection: what comes in goes to the exchange it is lent to; with none, nothing may come. */
 class Connection implements Lender {
+  readonly peer: Peer
   readonly socket: Socket
   readonly aheadBytes: number
   readonly #events: { idle(): void; gone(): void }
@@ -267,7 +289,13 @@ class Connection implements Lender {
     this.#events.gone()
   }
 
-  constructor(socket: Socket, aheadBytes: number, events: { idle(): void; gone(): void }) {
+  constructor(
+    peer: Peer,
+    socket: Socket,
+    aheadBytes: number,
+    events: { idle(): void; gone(): void },
+  ) {
+    this.peer = peer
     this.socket = socket
     this.aheadBytes = aheadBytes
     this.#events = events

@@ -42,6 +42,10 @@ t.test('what a client must not say does not reach the application', async t => {
     'Proxy_Connection',
     'X-Host',
     'Forwarded',
+    'X-Forwarded-Port',
+    'X-Forwarded-Prefix',
+    'X_Forwarded_Port',
+    'X_Host',
     'Keep-Alive',
     'Proxy-Connection',
     'Trailer',
@@ -80,13 +84,14 @@ t.test('the application is told who asks, whatever an untrusted client says', as
 t.test('a trusted proxy is believed', async t => {
   const config = { trustedProxies: '127.0.0.0/8, 10.0.0.0/8' }
   const said =
-    'X-Forwarded-For: 6.6.6.6, 9.9.9.9\r\nX-Forwarded-For: 10.1.1.1\r\nX-Forwarded-Host: public.example\r\nX-Forwarded-Proto: https\r\nForwarded: for=x\r\nX-Request-Id: from-the-edge\r\n'
+    'X-Forwarded-For: 6.6.6.6, 9.9.9.9\r\nX-Forwarded-For: 10.1.1.1\r\nX-Forwarded-Host: public.example\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Port: 443\r\nForwarded: for=x\r\nX-Request-Id: from-the-edge\r\n'
   const { seen, reqId } = await exchange(t, said, { config })
   t.strictSame(seen('x-forwarded-for'), ['6.6.6.6, 9.9.9.9, 10.1.1.1, 127.0.0.1'])
   t.strictSame(seen('x-real-ip'), ['9.9.9.9'])
   t.strictSame(seen('x-forwarded-host'), ['public.example'])
   t.strictSame(seen('x-forwarded-proto'), ['https'])
   t.strictSame(seen('forwarded'), ['for=x'])
+  t.strictSame(seen('x-forwarded-port'), ['443'])
   t.strictSame(seen('x-request-id'), ['from-the-edge'])
   t.equal(reqId, 'from-the-edge')
   for (const [list, real] of [

@@ -203,6 +203,18 @@ t.test('bytes behind an answer of the application reach nobody', async t => {
   t.equal(app.connections(), 5)
 })
 
+t.test('bytes that are read just after an answer reach nobody either', async t => {
+  // As long as what is read at one go, so that the rest comes with the next, after the next request has begun.
+  const head = 'HTTP/1.1 200 OK\r\nContent-Length: 65494\r\n\r\n'
+  const body = 'x'.repeat(65_536 - head.length)
+  t.equal(body.length, 65_494)
+  const app = await rawPeer(t, ({ socket }) => void socket.write(head + body + ok('EVIL')))
+  const proxy = await startProxy(t, app.port)
+  const get = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n'
+  const raw = client(t, proxy.port).send(get.repeat(5))
+  for (let i = 0; i < 5; i++) t.equal((await raw.response()).body.length, body.length)
+})
+
 t.test('a final answer before the body reaches the client at once', async t => {
   const app = await httpPeer(t, (_req, res) => {
     res.writeHead(413, { Connection: 'close' }).end('too much')
@@ -324,6 +336,28 @@ t.test('an upgrade that is not passed does not lose the body of its request', as
   await sleep(20)
   raw.send('def')
   t.equal((await raw.response()).body.toString(), 'abcdef')
+})
+
+t.test('what stands before and behind an upgrade that is not passed is answered', async t => {
+  const big = Buffer.alloc(12 * 1024 * 1024, 'x')
+  const app = await httpPeer(t, (req, res) => {
+    req.resume().on('end', () => res.end(req.url === '/big' ? big : req.url))
+  })
+  const proxy = await startProxy(t, app.port)
+  const raw = client(t, proxy.port)
+  raw.socket.pause() // so that the large answer has to wait for the client
+  const upgrade = 'Connection: upgrade\r\nUpgrade: h2c\r\n'
+  raw.send('POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc')
+  raw.send(`GET /big HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\n${upgrade}\r\nGET /`)
+  await until(() => app.sockets.size > 0)
+  await sleep(50)
+  raw.send('3 HTTP/1.1\r\nHost: a\r\n\r\n')
+  raw.socket.resume()
+  for (const wanted of ['/1', '/big', '/2', '/3']) {
+    const { body } = await raw.response()
+    if (wanted === '/big') t.equal(body.length, big.length)
+    else t.equal(body.toString(), wanted)
+  }
 })
 
 t.test('the application is used again as soon as it is back', async t => {

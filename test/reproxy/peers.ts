@@ -151,6 +151,7 @@ export type ProxyConfig = Partial<ReproxyConfig> & { ports?: readonly number[] }
 export interface Proxy {
   readonly port: number
   readonly reproxy: Reproxy
+  readonly config: ReproxyConfig
   /** The access log, one object per request, and every other line. */
   readonly lines: Record<string, unknown>[]
 }
@@ -168,19 +169,17 @@ export async function startProxy(t: Test, app: number, config: ProxyConfig = {})
       },
     }),
   )
-  const reproxy = createReproxy(
-    resolveConfig({
-      listen: '127.0.0.1:0',
-      apps: [`127.0.0.1:${app}`],
-      drainTimeoutMs: 500,
-      allowTargets: ports.map(port => `127.0.0.1:${port}`),
-      ...rest,
-    }),
-    log,
-  )
+  const resolved = resolveConfig({
+    listen: '127.0.0.1:0',
+    apps: [`127.0.0.1:${app}`],
+    drainTimeoutMs: 500,
+    allowTargets: ports.map(port => `127.0.0.1:${port}`),
+    ...rest,
+  })
+  const reproxy = createReproxy(resolved, log)
   await reproxy.start()
   t.teardown(() => reproxy.close().catch(() => {}))
-  return { port: reproxy.address.port, reproxy, lines }
+  return { port: reproxy.address.port, reproxy, config: resolved, lines }
 }
 
 /** An application that answers every request with a list of URLs, and a proxy in front of it. */

@@ -60,6 +60,9 @@ t.test('more requests than a server may have wait their turn', async t => {
   const busy = await startProxy(t, slow.port, { maxPerApp: 1, appTimeoutMs: 200 })
   const both = await Promise.all([fetchRaw(t, busy.port), fetchRaw(t, busy.port)])
   t.ok(both.every(({ status }) => status === 503 || status === 504))
+  const shed = both.filter(({ status }) => status === 503).length
+  const figures = await busy.reproxy.metrics.registry.metrics()
+  t.match(figures, `reproxy_shed_total{reason="app-queue"} ${shed}\n`)
 })
 
 t.test('a service answers for its hosts, and where the application hands over to it', async t => {
@@ -79,8 +82,14 @@ t.test('a service answers for its hosts, and where the application hands over to
     services: { other: [`127.0.0.1:${other.port}`] },
     virtualHosts: { 'static.example': 'other', '*.sub.example': 'other' },
   })
-  const ask = async (host: string, target = '/', method = 'GET') => {
-    const got = await fetchRaw(t, proxy.port, { target: `http://${host}${target}`, method })
+  const ask = async (host: string, target = '/', method = 'GET', body?: string) => {
+    const fields = body === undefined ? '' : `Content-Length: ${body.length}\r\n`
+    const got = await fetchRaw(t, proxy.port, {
+      target: `http://${host}${target}`,
+      method,
+      fields,
+      ...(body === undefined ? {} : { body }),
+    })
     t.notMatch(got.head, /x-reproxy|a=b/i)
     return `${got.status} ${got.body.toString()}`
   }
@@ -92,5 +101,7 @@ t.test('a service answers for its hosts, and where the application hands over to
   t.match(await ask('site.example', '/none'), /^404/)
   t.match(await ask('site.example', '/loop'), /^502/)
   t.match(await ask('site.example', '/x', 'POST'), /^502/)
+  t.match(await ask('site.example', '/x', 'GET', 'abc'), /^502/, 'the body is gone')
+  t.equal(await ask('site.example', '/x', 'GET', ''), '200 service GET')
   await until(() => proxy.lines.some(line => line['reproxy'] === 'service'))
 })

@@ -78,6 +78,24 @@ t.test('files are served straight from the trackers', async t => {
   t.equal((await fetchRaw(t, none.port, { target: '/f/d/k' })).status, 503)
 })
 
+t.test('a tracker that has fallen silent is waited for once', async t => {
+  let silent = false
+  const asked: string[] = []
+  const tracker = await lineTracker(t, line => {
+    asked.push(line)
+    return silent ? undefined : 'ERR unknown_key no'
+  })
+  const proxy = await startProxy(t, 1, {
+    apps: [],
+    firstByteTimeoutMs: 300,
+    direct: { prefix: '/f', trackers: [tracker.address], publicDomains: [], cacheControl: {} },
+  })
+  t.equal((await fetchRaw(t, proxy.port, { target: '/f/d/k' })).status, 404)
+  silent = true
+  t.equal((await fetchRaw(t, proxy.port, { target: '/f/d/k' })).status, 503)
+  t.equal(asked.length, 2)
+})
+
 t.test('with a secret, only signed paths are looked up', async t => {
   const node = await fileNode(t, 'file bytes')
   const tracker = await lineTracker(

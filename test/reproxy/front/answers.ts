@@ -78,6 +78,15 @@ export const cases: readonly (readonly [
     { status: 200, fields: { date: 'Sun, 06 Nov 1994 08:49:37 GMT' } },
   ],
   [
+    'there are never two Dates',
+    '',
+    plain(
+      '200 OK',
+      'Date: Sun, 06 Nov 1994 08:49:37 GMT\r\nDate: Mon, 07 Nov 1994 08:49:37 GMT\r\n',
+    ),
+    { status: 200, fields: { date: 'Sun, 06 Nov 1994 08:49:37 GMT' } },
+  ],
+  [
     '204 has neither length nor body',
     '',
     () => 'HTTP/1.1 204 No Content\r\nContent-Length: 0\r\n\r\n',

@@ -34,6 +34,26 @@ t.test('plain requests and others, all sent at once, are answered in order', asy
   }
 })
 
+t.test(
+  'what is in memory is sent in its turn, also behind an answer that is just leaving',
+  async t => {
+    const node = await fileNode(t, 'file bytes')
+    const proxy = await fileProxy(t, node.url('/dev1/0/000/000/0000000001.fid'), {
+      ports: [node.port],
+      fields: { 'X-Reproxy-Cache-For': '60' },
+    })
+    await client(t, proxy.port).send(get('/f')).response()
+    const raw = client(t, proxy.port)
+    const options = 'OPTIONS / HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n'
+    raw.send((options + get('/f', 'Range: bytes=5-\r\n')).repeat(3))
+    for (let i = 0; i < 3; i++) {
+      t.equal((await raw.response()).status, 204)
+      t.equal((await raw.response()).body.toString(), 'bytes')
+    }
+    t.equal(node.requests.length, 1)
+  },
+)
+
 t.test('many requests that wait behind a slow one do not get lost', async t => {
   const app = await httpPeer(t, (req, res) =>
     setTimeout(() => res.end(req.url), req.url === '/0' ? 100 : 0),

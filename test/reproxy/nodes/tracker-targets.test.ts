@@ -50,6 +50,8 @@ t.test(
       t.ok(asked > count)
       t.equal((await fetchRaw(t, proxy.port)).status, 200, 'the last good list stays')
     }
+    await proxy.reproxy.configure({ ...proxy.config, maxAttempts: 3 })
+    t.equal((await fetchRaw(t, proxy.port)).status, 200, 'also with other settings')
     t.notMatch(JSON.stringify(proxy.lines), /the-token/)
   },
 )

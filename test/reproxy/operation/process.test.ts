@@ -9,6 +9,8 @@ import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { request } from 'undici'
+import { configure } from '../../../common/daemon.ts'
+import { program } from '../../../reproxy/main.ts'
 import { directory } from '../../helpers/directory.ts'
 import { client, fetchRaw, httpPeer, until } from '../peers.ts'
 
@@ -49,19 +51,6 @@ async function run(t: Test, config: object, { fd }: { fd?: number } = {}): Promi
   }
 }
 
-async function failure(t: Test, text: string, args: string[] = []): Promise<string> {
-  const file = join(await directory(t), 'reproxy.json')
-  await writeFile(file, text)
-  const child = fork(main, ['--config', file, ...args], { silent: true, env: {} })
-  t.teardown(() => child.kill('SIGKILL'))
-  let err = ''
-  child.stderr?.on('data', (chunk: Buffer) => (err += chunk.toString()))
-  const [code] = (await once(child, 'close')) as [number]
-  t.equal(code, 2, err)
-  t.equal(err.trim().split('\n').length, 1, err)
-  return err
-}
-
 /** Eight clients that ask again and again until told to stop, which returns what they got but 200. */
 function startLoad(
   t: Test,
@@ -92,26 +81,41 @@ function startLoad(
   }
 }
 
-t.test('what is wrong with the file is said in one line that names it', async t => {
-  for (const [config, named] of [
+t.test('what is wrong with the settings is said in one line that names it', async t => {
+  const file = join(await directory(t), 'reproxy.json')
+  const good = '{"apps":["127.0.0.1:1"]}'
+  for (const [text, named, args = []] of [
     ['{', '--config'],
     ['[]', '--config'],
-    ['{"nonsense":1}', 'nonsense'],
+    ['{"nonsense":1}', 'nonsense: is no setting'],
     ['{"apps":["127.0.0.1:1"],"maxAttempts":"6"}', 'maxAttempts'],
     ['{"apps":["127.0.0.1:1"],"maxAttempts":0}', 'maxAttempts'],
-    ['{"apps":["127.0.0.1:1"],"tls":{"listen":"127.0.0.1:0"}}', 'tls'],
+    ['{"apps":["127.0.0.1:1"],"accessLogFormat":"x"}', 'Format: must be one of json, combined'],
+    ['{"apps":["127.0.0.1:1"],"accessLog":"/nowhere/log"}', '--access-log'],
+    ['{"apps":["127.0.0.1:1"],"fileRoots":["files"]}', '--file-roots'],
+    ['{"apps":["127.0.0.1:1"],"tls":{"listen":"127.0.0.1:0"}}', 'tls.certFile: is required'],
     [
       '{"apps":["127.0.0.1:1"],"tls":{"listen":"127.0.0.1:0","certFile":"/x","keyFile":"/y"}}',
       'tls',
     ],
-    ['{"apps":["127.0.0.1:1"],"direct":{"prefix":"files"}}', 'direct'],
+    ['{"apps":["127.0.0.1:1"],"direct":{"prefix":"files"}}', 'direct.prefix'],
+    ['{"apps":["127.0.0.1:1"],"direct":{"prefix":"/f","trackers":[]}}', 'direct.trackers'],
+    ['{"apps":["127.0.0.1:1"],"direct":{"prefix":"/f","x":1}}', 'direct.x: is no setting'],
+    ['{"apps":["127.0.0.1:1"],"services":{"":["127.0.0.1:1"]}}', 'services'],
     ['{"apps":["127.0.0.1:1"],"virtualHosts":{"a":"b"}}', 'virtualHosts.a'],
+    ['{"apps":["127.0.0.1:0"]}', '--apps'],
     ['{"apps":["nowhere"]}', '--apps'],
     ['{}', '--apps'],
-  ] as const) {
-    t.match(await failure(t, config), named)
+    [good, '--max-inflight', ['--max-inflight', 'x']],
+    [good, '--log-level', ['--log-level', 'x']],
+  ] as [string, string, string[]?][]) {
+    await writeFile(file, text)
+    t.throws(
+      () => configure(program, { args: ['--config', file, ...args], env: {} }),
+      { name: 'ConfigError', message: new RegExp(`^.*${named}.*$`) },
+      `${text} ${args.join(' ')}`,
+    )
   }
-  t.match(await failure(t, '{"apps":["127.0.0.1:1"]}', ['--max-inflight', 'x']), '--max-inflight')
 })
 
 t.test('flags win over the file, and null is absent', async t => {
@@ -137,6 +141,27 @@ t.test('SIGHUP goes over to new settings without dropping a connection', async t
   running.child.kill('SIGTERM')
   t.strictSame(await once(running.child, 'exit'), [0, null])
 })
+
+t.test(
+  'the level of the log and the time to drain may be told, and changed, by the file',
+  async t => {
+    let asked = false
+    const app = await httpPeer(t, (_req, res) => {
+      asked = true
+      setTimeout(() => res.end('late'), 2_400)
+    })
+    const apps = [`127.0.0.1:${app.port}`]
+    const running = await run(t, { apps, logLevel: 'warn', drainTimeoutMs: 100 })
+    t.equal(running.output(), '')
+    await running.reload({ apps, drainTimeoutMs: 10_000 })
+    const raw = client(t, running.port).send('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await until(() => asked)
+    running.child.kill('SIGTERM')
+    const ended = once(running.child, 'exit')
+    t.equal((await raw.response()).body.toString(), 'late')
+    t.strictSame(await ended, [0, null])
+  },
+)
 
 function certificate(dir: string, name: string): void {
   const args = `req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=${name}`.split(' ')
@@ -184,9 +209,14 @@ t.test('TLS: 1.2 and up, HTTP/1.1, and another certificate without a restart', a
 })
 
 t.test('several workers share the listener, and one that dies is replaced', async t => {
-  const app = await httpPeer(t, (_req, res) => res.end('app'))
+  const app = await httpPeer(t, (req, res) => {
+    if (req.url === '/file') res.setHeader('X-Reproxy-URL', 'http://127.0.0.1:1/x')
+    res.end('app')
+  })
   const running = await run(t, {
     apps: [`127.0.0.1:${app.port}`],
+    allowTargets: '127.0.0.1:1',
+    breakerFailures: 1,
     adminListen: '127.0.0.1:0',
     workers: 2,
   })
@@ -194,6 +224,9 @@ t.test('several workers share the listener, and one that dies is replaced', asyn
   for (let i = 0; i < 6; i++) t.equal((await fetchRaw(t, running.port)).status, 200)
   const { body } = await request(`${admin}/metrics`)
   t.match(await body.text(), 'reproxy_requests_total{code="200"} 6')
+  for (let i = 0; i < 6; i++) await fetchRaw(t, running.port, { target: '/file' })
+  const { body: later } = await request(`${admin}/metrics`)
+  t.match(await later.text(), 'reproxy_breaker_state{node="127.0.0.1:1"} 2\n')
   const pids = async (): Promise<number[]> => {
     const status = (await (await request(`${admin}/status.json`)).body.json()) as {
       title: string

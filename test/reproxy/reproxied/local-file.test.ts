@@ -10,6 +10,8 @@ t.test('X-Reproxy-File serves regular files below the roots and nothing else', a
   await mkdir(join(root, 'sub'), { recursive: true })
   await writeFile(join(root, 'file'), '0123456789')
   await writeFile(join(root, 'empty'), '')
+  const odd = Buffer.concat([Buffer.from(join(root, 'ä €')), Buffer.from([0xff])])
+  await writeFile(odd, 'odd name')
   await writeFile(join(dir, 'secret'), 'secret')
   await writeFile(join(dir, 'root-beside'), 'secret')
   await symlink(join(dir, 'secret'), join(root, 'out'))
@@ -38,6 +40,7 @@ t.test('X-Reproxy-File serves regular files below the roots and nothing else', a
   t.equal(whole.field('accept-ranges'), 'bytes')
   t.notMatch(whole.head, /x-reproxy/i)
   t.equal((await ask(join(root, 'in'))).body.toString(), '0123456789')
+  t.equal((await ask(odd.toString('latin1'))).body.toString(), 'odd name', 'a name of any bytes')
   t.equal((await ask(join(root, 'file'), '', 'HEAD')).field('content-length'), '10')
   const part = await ask(join(root, 'file'), 'Range: bytes=2-4\r\n')
   t.equal(

@@ -61,3 +61,21 @@ t.test('a part goes on at another replica', async t => {
   const got = await fetchRaw(t, proxy.port, { fields: 'Range: bytes=0-2,5-7\r\n' })
   t.strictSame(partsOf(got), ['bytes 0-2/10 undefined 012', 'bytes 5-7/10 undefined 567'])
 })
+
+t.test('all parts are of one content, as far as the nodes tell', async t => {
+  const first = await rawPeer(t, ({ socket, range }) => {
+    const part =
+      'HTTP/1.1 206 X\r\nContent-Range: bytes 0-2/10\r\nContent-Length: 3\r\nRepr-Digest: sha-256=:one:\r\n\r\n012'
+    socket.write(range === 'bytes=0-2' ? part : 'HTTP/1.1 500 X\r\nContent-Length: 0\r\n\r\n')
+  })
+  const other = await fileNode(t, 'abcdefghij', 'Repr-Digest: sha-256=:two:\r\n')
+  const same = await fileNode(t, '0123456789', 'Repr-Digest: sha-256=:one:\r\n')
+  const nodes = [first, other, same]
+  const proxy = await fileProxy(t, nodes.map(({ url }) => url()).join(' '), {
+    ports: nodes.map(({ port }) => port),
+    hedgeDelayMs: 0,
+  })
+  const got = await fetchRaw(t, proxy.port, { fields: 'Range: bytes=0-2,5-7\r\n' })
+  t.strictSame(partsOf(got), ['bytes 0-2/10 undefined 012', 'bytes 5-7/10 undefined 567'])
+  t.equal(other.requests.length, 1)
+})
