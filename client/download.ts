@@ -1,5 +1,5 @@
 /** Reading a file: from the first replica that answers, checked in flight. */
-import { createHash } from 'node:crypto'
+import { createHash, webcrypto } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
 import type { Located } from '../common/protocol/files.ts'
@@ -245,16 +245,23 @@ function compare(found: string | undefined, wanted: string | undefined): CodedEr
   return new CodedError('checksum_mismatch', `the bytes have SHA-256 ${found}, not ${wanted}`)
 }
 
+/**
+ * Files of these sizes are digested beside the main thread when they are complete: smaller ones take
+ * longer to hand over, and larger ones would be waited for.
+ */
+const asideBytes = { least: 256 * 1024, most: 8 * 1024 * 1024 }
+
 /** A range in memory; replicas whose bytes are wrong are passed over. */
 async function readAll(
   { range, replicas, sha256, signal }: Reading,
   first: OpenReplica | undefined,
 ): Promise<Buffer<ArrayBuffer>> {
   const bytes = Buffer.allocUnsafeSlow(range.end - range.start)
+  const isAside = bytes.length >= asideBytes.least && bytes.length <= asideBytes.most
   let open = first
   let mismatch: CodedError | undefined
   for (;;) {
-    const hash = sha256 === undefined ? undefined : createHash('sha256')
+    const hash = sha256 === undefined || isAside ? undefined : createHash('sha256')
     let at = 0
     const sink: Sink = {
       room: () => bytes.subarray(at),
@@ -274,7 +281,8 @@ async function readAll(
       if (at > 0) replicas.gaveBytes()
       if (at < bytes.length) replicas.failed(problem ?? endedEarly())
     }
-    mismatch = compare(hash?.digest('hex'), sha256)
+    if (sha256 === undefined) return bytes
+    mismatch = compare(hash ? hash.digest('hex') : await digestAside(bytes), sha256)
     if (!mismatch) return bytes
     replicas.failed(mismatch)
     replicas.rejectUsed()
@@ -283,3 +291,6 @@ async function readAll(
     throw isCoded(err, 'no_replica') ? (mismatch ?? err) : err
   }
 }
+
+const digestAside = async (bytes: Buffer<ArrayBuffer>): Promise<string> =>
+  Buffer.from(await webcrypto.subtle.digest('SHA-256', bytes)).toString('hex')

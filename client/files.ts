@@ -17,7 +17,7 @@ import {
 import { reproxyHeadersOf, type ReproxyHeaders } from './headers.ts'
 import type { Reader } from './reader.ts'
 import type { StorageClient } from './storage.ts'
-import type { Progress } from './tee.ts'
+import type { Progress } from './lanes.ts'
 import type { StoredUpload, UploadTicket } from './ticket.ts'
 import { commitTicket, openTicket } from './tickets.ts'
 import type { CallOptions, Key, TrackerApi } from './tracker-api/index.ts'

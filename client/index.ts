@@ -98,7 +98,7 @@ export type {
 } from './files.ts'
 export type { FileHeaders, ReproxyHeaders } from './headers.ts'
 export type { Range } from './replicas.ts'
-export type { Progress } from './tee.ts'
+export type { Progress } from './lanes.ts'
 export type { StoredUpload, UploadTicket } from './ticket.ts'
 export { createTrackerApi } from './tracker-api/index.ts'
 export type {

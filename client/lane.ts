@@ -33,11 +33,11 @@ interface Pull {
   reject(reason: unknown): void
 }
 
-/** Begins a put whose body is given later. `size` is its length where known. */
+/** Begins a put whose body is given later. `size` is its length where known; `onSent` is told how far it is. */
 export function openLane(
   storage: StorageClient,
   target: UploadTarget,
-  size: number | undefined,
+  { size, onSent }: { readonly size: number | undefined; readonly onSent: (sent: number) => void },
 ): Lane {
   const abort = new AbortController()
   let pull: Pull | undefined
@@ -110,6 +110,7 @@ export function openLane(
     give(piece) {
       given += piece.length
       settle({ done: false, value: piece })
+      if (state === 'open') onSent(given)
     },
     end,
     cancel(reason) {

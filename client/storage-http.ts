@@ -90,12 +90,13 @@ export function lengthOf({ who }: Target, header: string | string[] | undefined)
   throw new CodedError('storage_unreachable', `${who} answered without a length`)
 }
 
-/** Content-Range of `length` bytes of a file, or of the question how many are there. */
-export function contentRange(
+/** The fields for `length` bytes of a file from `first` on; for none, the question how many are there. */
+export function partFields(
   { first, total }: { readonly first: number; readonly total: number },
   length: number,
-): string {
-  return `bytes ${length === 0 ? '*' : `${first}-${first + length - 1}`}/${total}`
+): Record<string, string> {
+  if (length > 0) return { 'content-range': `bytes ${first}-${first + length - 1}/${total}` }
+  return { 'content-range': `bytes */${total}`, ...(first > 0 && { 'omg-from': String(first) }) }
 }
 
 /** What an answer says about what was stored. */

@@ -10,7 +10,7 @@ import { CodedError, isCoded } from '../common/errors.ts'
 import { readText } from './answers.ts'
 import { createNodeRequests, type NodeRequests } from './storage-extras.ts'
 import {
-  contentRange,
+  partFields,
   failure,
   isClosed,
   isSuccess,
@@ -51,7 +51,7 @@ export interface PutOptions extends RequestOptions {
   readonly size?: number | undefined
   /** MD5 of the body (16 bytes), for the node to compare. */
   readonly contentMd5?: Buffer | undefined
-  /** `body` is these bytes of a file: from `first` on, of `total`. An empty one asks what is there. */
+  /** `body` is these bytes of a file: from `first` on, of `total`. An empty one asks what is there from it on. */
   readonly part?: { readonly first: number; readonly total: number } | undefined
 }
 
@@ -204,7 +204,7 @@ export function createStorageClient({
       if (contentMd5) headers['content-md5'] = contentMd5.toString('base64')
       const inMemory = body instanceof Uint8Array
       const length = inMemory ? body.length : size
-      if (part) headers['content-range'] = contentRange(part, length ?? 0)
+      if (part) Object.assign(headers, partFields(part, length ?? 0))
       let answer: Dispatcher.ResponseData
       if (inMemory && body.length <= oneWriteBytes) {
         answer = await send(target, 'PUT', { body, headers, signal })

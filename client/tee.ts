@@ -2,18 +2,10 @@
 import { createHash } from 'node:crypto'
 import { CodedError } from '../common/errors.ts'
 import { toBytes, type Source } from './body.ts'
-import { openLane, type Lane, type UploadTarget } from './lane.ts'
-import { openPartLane, partedFrom } from './part-lane.ts'
+import type { Lane, UploadTarget } from './lane.ts'
+import { Lanes, type OnProgress } from './lanes.ts'
 import type { Spread } from './spread.ts'
 import type { PutAnswer, StorageClient } from './storage.ts'
-
-/** How far a put has got. */
-export interface Progress {
-  /** Bytes handed to the storage nodes so far. */
-  readonly sent: number
-  /** Of so many, where that is known. */
-  readonly size?: number
-}
 
 export interface TeeOptions {
   readonly storage: StorageClient
@@ -21,7 +13,7 @@ export interface TeeOptions {
   /** Copies to write. */
   readonly copies: number
   readonly signal: AbortSignal | undefined
-  readonly onProgress: ((progress: Progress) => void) | undefined
+  readonly onProgress: OnProgress | undefined
   /** The content must have this digest. */
   readonly sha256: string | undefined
   /** Called with what went wrong at one target, the others going on. */
@@ -45,13 +37,13 @@ export interface Teed {
  */
 export async function tee(source: Source, options: TeeOptions): Promise<Teed | undefined> {
   const { spread, signal, onFailure } = options
-  const lanes = new Set<Lane>()
+  const lanes = new Lanes(source.size, options.onProgress)
   const onAbort = (): void => {
-    for (const lane of lanes) lane.cancel(signal?.reason)
+    lanes.cancel(signal?.reason)
   }
   signal?.addEventListener('abort', onAbort, { once: true })
   try {
-    const connected = await connect(source, lanes, options)
+    const connected = await connect(lanes, options)
     signal?.throwIfAborted()
     if (connected.length === 0) return undefined
     const content = await feed(source, connected, options)
@@ -66,21 +58,21 @@ export async function tee(source: Source, options: TeeOptions): Promise<Teed | u
       }
     }
     signal?.throwIfAborted()
+    lanes.throwProblem()
     return content && { ...content, answers }
   } catch (err) {
-    for (const lane of lanes) lane.cancel(err)
+    lanes.cancel(err)
     throw err
   } finally {
     // The requests are over before anyone gives the upload up.
-    await Promise.all([...lanes].map(lane => lane.over))
+    await lanes.over()
     signal?.removeEventListener('abort', onAbort)
   }
 }
 
 /** One connected lane per copy, or fewer when the targets are used up. */
 async function connect(
-  source: Source,
-  lanes: Set<Lane>,
+  lanes: Lanes,
   { storage, spread, copies, signal, onFailure }: TeeOptions,
 ): Promise<Lane[]> {
   const connected: Lane[] = []
@@ -88,8 +80,7 @@ async function connect(
     for (;;) {
       const target = signal?.aborted ? undefined : spread.take()
       if (!target) return
-      const lane = await open(storage, target, source.size)
-      lanes.add(lane)
+      const lane = await lanes.open(storage, target)
       if (await lane.connected) {
         connected.push(lane)
         return
@@ -103,25 +94,11 @@ async function connect(
   return connected
 }
 
-/** A large file goes in parts where the node takes them. */
-async function open(
-  storage: StorageClient,
-  target: UploadTarget,
-  size: number | undefined,
-): Promise<Lane> {
-  if (size === undefined || size < partedFrom) return openLane(storage, target, size)
-  // A node that cannot be asked cannot be written to either: that is for the lane to find out.
-  const can = await storage.capabilities(target.url).catch(() => undefined)
-  return can?.has('content-range')
-    ? openPartLane(storage, target, size)
-    : openLane(storage, target, size)
-}
-
 /** Gives the source to all lanes, and ends them. Undefined when none is alive any more. */
 async function feed(
   source: Source,
   lanes: readonly Lane[],
-  { signal, onProgress, sha256 }: TeeOptions,
+  { signal, sha256 }: TeeOptions,
 ): Promise<{ size: number; sha256: string } | undefined> {
   const { size } = source
   const hash = createHash('sha256')
@@ -140,7 +117,6 @@ async function feed(
       for (const lane of lanes) await lane.ready()
       if (isDead()) break
       for (const lane of lanes) lane.give(piece)
-      onProgress?.({ sent, ...(size !== undefined && { size }) })
     }
   } catch (err) {
     signal?.throwIfAborted()

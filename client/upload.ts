@@ -9,9 +9,10 @@ import type { CommitUpload, Committed, OpenedUpload, OpenUpload } from '../commo
 import { parseReceipt } from '../common/signing.ts'
 import type { Source } from './body.ts'
 import type { UploadTarget } from './lane.ts'
+import type { OnProgress } from './lanes.ts'
 import { createSpread, type Spread } from './spread.ts'
 import type { PutAnswer, StorageClient } from './storage.ts'
-import { tee, wrongDigest, type Progress } from './tee.ts'
+import { tee, wrongDigest } from './tee.ts'
 import type { FileRef, TrackerApi } from './tracker-api/index.ts'
 
 export interface UploadOptions {
@@ -23,7 +24,7 @@ export interface UploadOptions {
   /** Lower-case hex that the content must have. */
   readonly sha256: string | undefined
   readonly signal: AbortSignal | undefined
-  readonly onProgress: ((progress: Progress) => void) | undefined
+  readonly onProgress: OnProgress | undefined
 }
 
 /**

@@ -96,39 +96,42 @@ export function digestWhole(bytes: Buffer, algorithms: readonly Algorithm[]): Wr
   return { size: bytes.length, digests: { ...digests, sha256: digests.sha256 ?? digest('sha256') } }
 }
 
-export interface WriteBodyOptions {
+export interface WritePiecesOptions {
   /** Bytes that should come, where that is known: the last are not waited behind. */
   readonly size?: number | undefined
   /** Where the first byte goes; 0. */
   readonly position?: number
   /** Bytes to collect before a write; asked again for every chunk. */
   readonly pieceSize: () => number
-  /** Digests to take beside SHA-256. */
-  readonly algorithms: readonly Algorithm[]
+  /** Told of each chunk in order, while it is written. */
+  readonly onChunk?: (chunk: Buffer) => void
+  /** Told how many bytes stand in the file, in order; also those of a body that ends early. */
+  readonly onWritten?: (size: number) => void
 }
 
 /**
  * Writes `body` to an open file in pieces of at least `pieceSize()` bytes, receiving the next while
- * one is written; holds at most two.
+ * one is written; holds at most two. Returns how many bytes came. Throws size_mismatch instead of writing
+ * more than there should be.
  */
-export async function writeBody(
+export async function writePieces(
   disk: Disk,
   fd: number,
   body: Body,
-  { size: wanted, position = 0, pieceSize, algorithms }: WriteBodyOptions,
-): Promise<Written> {
-  const sha256 = createHash('sha256')
-  const others = algorithms
-    .filter(algorithm => algorithm !== 'sha256')
-    .map(algorithm => ({ algorithm, hash: createHash(algorithm) }))
+  { size: wanted, position = 0, pieceSize, onChunk, onWritten }: WritePiecesOptions,
+): Promise<number> {
   let size = 0
   let piece: Buffer[] = []
   let held = 0
   let writing: Promise<void> | undefined
   const flush = (): Promise<void> => {
     const chunks = piece
+    const end = size
     // A write that was given up may still read them then: it fills a file that gets no name.
-    const written = disk.write(fd, chunks, position + size - held).finally(() => release(chunks))
+    const written = disk
+      .write(fd, chunks, position + end - held)
+      .then(() => onWritten?.(end))
+      .finally(() => release(chunks))
     // It is awaited before the next piece; until then a failure is not unhandled.
     written.catch(() => {})
     piece = []
@@ -143,21 +146,54 @@ export async function writeBody(
       piece.push(chunk)
       held += chunk.length
       size += chunk.length
+      if (size > (wanted ?? size)) {
+        throw new CodedError('size_mismatch', `more than ${wanted} bytes came`)
+      }
       if (held >= pieceSize() || piece.length >= maxChunks || size === wanted) {
         await writing
         writing = flush()
       }
-      // While it is written. It is released in a later turn at the earliest.
-      sha256.update(chunk)
-      for (const { hash } of others) hash.update(chunk)
+      // It is released in a later turn at the earliest.
+      onChunk?.(chunk)
     }
     await writing
     if (held > 0) await flush()
+  } catch (err) {
+    // Whoever keeps count of what has come gets all of it.
+    if (onWritten && size <= (wanted ?? size)) {
+      await writing?.catch(() => {})
+      await flush().catch(() => {})
+    }
+    throw err
   } finally {
     // The caller closes the file, which must not happen under a write.
     await writing?.catch(() => {})
     release(piece)
   }
+  return size
+}
+
+export interface WriteBodyOptions extends Omit<WritePiecesOptions, 'onChunk'> {
+  /** Digests to take beside SHA-256. */
+  readonly algorithms: readonly Algorithm[]
+}
+
+/** The same with the digests of what came. */
+export async function writeBody(
+  disk: Disk,
+  fd: number,
+  body: Body,
+  { algorithms, ...options }: WriteBodyOptions,
+): Promise<Written> {
+  const sha256 = createHash('sha256')
+  const others = algorithms
+    .filter(algorithm => algorithm !== 'sha256')
+    .map(algorithm => ({ algorithm, hash: createHash(algorithm) }))
+  const onChunk = (chunk: Buffer): void => {
+    sha256.update(chunk)
+    for (const { hash } of others) hash.update(chunk)
+  }
+  const size = await writePieces(disk, fd, body, { ...options, onChunk })
   const digests = Object.fromEntries(
     others.map(({ algorithm, hash }) => [algorithm, hash.digest()] as const),
   )

@@ -62,6 +62,15 @@ export const StorageNodeConfig = Type.Object({
       description: 'on, or off for data that may be lost: nothing is flushed',
     }),
   ),
+  failedRetrySeconds: Type.Optional(
+    Type.Number({
+      default: 15,
+      minimum: 0.01,
+      maximum: 3600,
+      description:
+        'seconds until a disk that failed is first tried again; the pauses double, to 20 times that',
+    }),
+  ),
   cors: Type.Optional(
     Type.Union([Type.Literal('signed'), Type.Literal('all'), Type.Literal('off')], {
       default: 'signed',

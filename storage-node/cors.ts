@@ -16,7 +16,7 @@ const fields = {
     'accept-ranges, content-range, omg-offset, omg-receipt, repr-digest, retry-after',
   'access-control-allow-methods': 'GET, HEAD, PUT',
   'access-control-allow-headers':
-    'content-md5, content-range, content-type, if-range, range, repr-digest, want-repr-digest, x-request-id',
+    'content-md5, content-range, content-type, if-range, omg-from, range, repr-digest, want-repr-digest, x-request-id',
   'access-control-max-age': '86400',
 }
 

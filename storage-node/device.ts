@@ -3,7 +3,6 @@
  * disk, and a name that was acknowledged survives a power cut. What the disk does wrong stays here:
  * a device that fails, hangs, fills up or goes away answers with that, and nothing else does.
  */
-import { constants } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Writable } from 'node:stream'
 import { CodedError, isCoded } from '../common/errors.ts'
@@ -13,18 +12,20 @@ import type { Buffers } from './buffers.ts'
 import { DigestError, Digester, type FileDigests } from './digester.ts'
 import type { Algorithm } from './digests.ts'
 import type { Disk } from './disk.ts'
-import { explain, hasErrno } from './errno.ts'
+import { absentIsNotFound, explain, hasErrno, isOfCall, notFound } from './errno.ts'
 import { checkIdentity, type Identity } from './identity.ts'
 import { listFiles, type StoredFile } from './inventory.ts'
 import type { OpenFile, OpenFiles } from './open-files.ts'
 import { pausePoint } from './pause.ts'
 import type { PartLocks } from './part-locks.ts'
-import { partSuffix, PartWriter, type AppendOptions } from './parts.ts'
+import { PartWriter, type PartOptions } from './parts.ts'
 import { sendPart } from './send.ts'
 import { quarantine } from './target.ts'
+import { dropParts, tryWriting } from './temporary.ts'
 import { DirectoryTree } from './tree.ts'
+import { Unreadable } from './unreadable.ts'
 import { readUsage, withoutRoom, type Usage } from './usage.ts'
-import { tempDirectory, Writer, type WriteOptions } from './writer.ts'
+import { Writer, type WriteOptions } from './writer.ts'
 
 export interface DeviceOptions {
   readonly devid: number
@@ -35,8 +36,10 @@ export interface DeviceOptions {
   readonly fsync: boolean
   readonly log: Logger
   readonly locks: PartLocks
-  /** Called when the device turns unwriteable for good. */
-  readonly onFailed?: (devid: number) => void
+  /** Called when a write or a flush has failed, and the device takes no more. */
+  readonly onFailed: (err: Error) => void
+  /** Called with the number of a file that cannot be read. */
+  readonly onUnreadable: (fid: number) => void
 }
 
 export type DeviceState = 'writeable' | 'readonly' | 'failed' | 'hung'
@@ -44,13 +47,11 @@ export type DeviceState = 'writeable' | 'readonly' | 'failed' | 'hung'
 const usageFreshMs = 1_000
 const mountFreshMs = 1_000
 
-/** Milliseconds that parts of an unfinished file stay, across starts. */
-const partAgeMs = 24 * 3600_000
-
 export class Device {
   readonly devid: number
   readonly directory: string
   readonly disk: Disk
+  readonly unreadable = new Unreadable()
   readonly #options: DeviceOptions
   readonly #log: Logger
   readonly #tree: DirectoryTree
@@ -61,6 +62,7 @@ export class Device {
   readonly #patientDigester = new Digester()
   readonly #isLocal: boolean
   #failed = false
+  #failures = 0
   #readOnly = false
   #mountedUntil = 0
   #usage: { value: Usage; readAt: number } | undefined
@@ -85,6 +87,7 @@ export class Device {
       tree: this.#tree,
       fsync,
       digest: file => this.#digestOfOurs(file),
+      hasFailed: () => this.#failures > 0,
     })
     this.#parts = new PartWriter(this.#writer, locks)
   }
@@ -155,7 +158,7 @@ export class Device {
       return found
     } catch (err) {
       if (hasErrno(err, 'ENOENT', 'ENOTDIR')) throw notFound()
-      throw explain(err, this.devid)
+      throw this.#cannotRead(path, err)
     }
   }
 
@@ -178,7 +181,9 @@ export class Device {
     const { openFiles } = this.#options
     const warm = this.#isLocal && openFiles.isWarm(file)
     const part = { disk: this.disk, fd: file.fd, start, length, warm }
-    await sendPart(out, buffers, part, begin)
+    await sendPart(out, buffers, part, begin).catch((err: unknown) => {
+      throw this.#cannotRead(openFiles.pathOf(file), err)
+    })
     if (!warm && length === file.size) openFiles.warm(file)
   }
 
@@ -192,13 +197,9 @@ export class Device {
     return this.#changing(() => this.#writer.write(path, body, options))
   }
 
-  /**
-   * Writes one part of a file that gets its name when its last byte is there; returns what is then
-   * stored, also to who only asks, until then how many bytes are there. Throws range_not_satisfiable
-   * for a part beyond those, overloaded while another part is written, and what `write` throws.
-   */
-  async append(path: string, body: Body, options: AppendOptions): Promise<Written | number> {
-    return this.#changing(() => this.#parts.append(path, body, options))
+  /** Writes one part of a file; see `PartWriter.put`. Throws what that and `write` throw. */
+  async putPart(path: string, body: Body, options: PartOptions): Promise<Written | number> {
+    return this.#changing(() => this.#parts.put(path, body, options))
   }
 
   /**
@@ -256,10 +257,8 @@ export class Device {
       return await digester.digest(join(this.directory, path), algorithms)
     } catch (err) {
       if (hasErrno(err, 'ENOENT', 'ENOTDIR')) throw notFound()
-      if (err instanceof DigestError && err.offset !== undefined) {
-        throw new CodedError('device_failed', `dev${this.devid} cannot be read`, { cause: err })
-      }
-      throw explain(err, this.devid)
+      const hasBegun = err instanceof DigestError && err.offset !== undefined
+      throw this.#cannotRead(path, hasBegun ? this.#failure(err) : err)
     }
   }
 
@@ -291,45 +290,40 @@ export class Device {
     }
   }
 
-  /** Removes temporary files not written to for `ageMs`, parts of files after a day; returns how many. */
-  async sweep(ageMs: number): Promise<number> {
-    const directory = join(this.directory, tempDirectory)
-    let removed = 0
-    for (const name of await this.#tempNames(directory)) {
-      const file = join(directory, name)
-      const found = await this.disk.lstat(file).catch(() => undefined)
-      const age = name.endsWith(partSuffix) ? Math.max(ageMs, partAgeMs) : ageMs
-      if (!found?.isFile() || Date.now() - found.mtimeMs < age) continue
-      await this.disk.unlink(file).catch((err: unknown) => {
-        if (!hasErrno(err, 'ENOENT')) throw err
-      })
-      removed++
-    }
-    return removed
+  /** Writes a file, and sees that it is there; a device that cannot do that is marked as such. */
+  async testWrite(): Promise<void> {
+    await this.#changing(() => tryWriting(this, this.#tree, this.#options.fsync))
   }
 
-  /** Writes, flushes and removes a file; a device that cannot do that is marked as such. */
-  async testWrite(): Promise<void> {
-    await this.#changing(async () => {
-      await this.#tree.ensure(tempDirectory)
-      const file = join(this.directory, tempDirectory, 'start-test')
-      const fd = await this.disk.open(file, 'w', 0o644)
-      try {
-        await this.disk.write(fd, [Buffer.from('omgfiles')], 0)
-        if (this.#options.fsync) await this.disk.datasync(fd)
-      } finally {
-        this.disk.close(fd)
-      }
-      await this.disk.unlink(file)
+  /**
+   * Does the same with one that has failed, and marks nothing. Files in parts are to be begun anew: the
+   * kernel may have dropped bytes that it could not write, and a later flush would not tell. Throws
+   * device_failed, and what the system says.
+   */
+  async testFailed(): Promise<void> {
+    await dropParts(this)
+    await tryWriting(this, this.#tree, this.#options.fsync).catch(async (err: unknown) => {
+      // A full one has to take deletions again.
+      if (!hasErrno(err, 'ENOSPC', 'EDQUOT')) throw err
+      await this.#tree.flush('.')
     })
   }
 
-  /** Takes no writes any more until the process starts anew. */
+  /** Takes no writes until `mend`, and answers those under way with device_failed. */
   fail(err: unknown): void {
     if (this.#failed) return
     this.#failed = true
-    this.#log.error({ err }, 'device failed: read-only until the next start')
-    this.#options.onFailed?.(this.devid)
+    this.#failures++
+    // Each directory is flushed anew before something in it is taken to be named.
+    this.#tree.forget()
+    this.#log.error({ err }, 'device failed: read-only until test writes succeed')
+    void dropParts(this).catch(() => {}) // done again before it is mended
+  }
+
+  /** Takes writes again. */
+  mend(): void {
+    this.#failed = false
+    this.#log.info('device takes writes again')
   }
 
   close(): void {
@@ -354,32 +348,37 @@ export class Device {
     return { ...digests, sha256 }
   }
 
-  async #tempNames(directory: string): Promise<string[]> {
-    try {
-      // Through a link the sweep would remove what is not ours.
-      const fd = await this.disk.open(directory, constants.O_DIRECTORY | constants.O_NOFOLLOW)
-      this.disk.close(fd)
-      return await this.disk.readdir(directory)
-    } catch (err) {
-      if (hasErrno(err, 'ENOENT')) return []
-      throw explain(err, this.devid)
-    }
+  /** The failure to answer with; when it is the disk's, the file is one that cannot be read. */
+  #cannotRead(path: string, err: unknown): unknown {
+    const failure = explain(err, this.devid)
+    const fid = Number(/(\d{1,15})\.fid$/.exec(path)?.[1])
+    const isUnreadable = fid > 0 && isCoded(failure, 'device_failed') && !this.disk.hung
+    if (isUnreadable && this.unreadable.add(fid)) this.#options.onUnreadable(fid)
+    return failure
   }
 
   async #changing<T>(work: () => Promise<T>): Promise<T> {
     this.#checkFailed()
+    const failures = this.#failures
+    let result: T
     try {
-      const result = await work()
-      this.#readOnly = false
-      return result
+      result = await work()
     } catch (err) {
       const failure = explain(err, this.devid)
       // What cannot be read concerns one file; what cannot be written or flushed, all that come.
-      const isReading = err instanceof DigestError
-      if (isCoded(failure, 'device_failed') && !isReading && !this.disk.hung) this.fail(err)
+      const isReading = err instanceof DigestError || isOfCall(err, 'read')
+      const isFirst = this.#failures === failures && !this.disk.hung
+      if (isFirst && !isReading && isCoded(failure, 'device_failed')) {
+        this.fail(failure)
+        this.#options.onFailed(failure)
+      }
       if (hasErrno(err, 'EROFS')) this.#readOnly = true
       throw failure
     }
+    // That something of it could not be written may have been said to another, and only once.
+    if (this.#failures !== failures) throw this.#failure()
+    this.#readOnly = false
+    return result
   }
 
   async #checkThere(path: string): Promise<void> {
@@ -387,12 +386,10 @@ export class Device {
   }
 
   #checkFailed(): void {
-    if (this.#failed) throw new CodedError('device_failed', `dev${this.devid} has failed`)
+    if (this.#failed) throw this.#failure()
   }
-}
 
-const notFound = (): CodedError => new CodedError('not_found', 'no such file')
-
-function absentIsNotFound(err: unknown): never {
-  throw hasErrno(err, 'ENOENT', 'ENOTDIR') ? notFound() : err
+  #failure(cause?: Error): CodedError {
+    return new CodedError('device_failed', `dev${this.devid} has failed`, { cause })
+  }
 }

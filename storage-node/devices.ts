@@ -11,6 +11,12 @@ import { findDevice } from './identity.ts'
 import { OpenFiles } from './open-files.ts'
 import type { PartLocks } from './part-locks.ts'
 
+/** A file, by the numbers of its device and content. */
+export interface UnreadableFile {
+  readonly devid: number
+  readonly fid: number
+}
+
 export interface DevicesOptions {
   readonly root: string
   /** False: nothing is flushed. */
@@ -18,15 +24,17 @@ export interface DevicesOptions {
   readonly log: Logger
   /** Who writes a part of which file. */
   readonly locks: PartLocks
-  /** Called when a device turns unwriteable for good. */
-  readonly onFailed?: ((devid: number) => void) | undefined
+  /** Called when a write to a device, or a flush, has failed here. */
+  readonly onFailed: (devid: number) => void
+  /** Called with a file that cannot be read here. */
+  readonly onUnreadable?: ((file: UnreadableFile) => void) | undefined
 }
 
 export class Devices {
   readonly #options: DevicesOptions
   readonly #openFiles = new OpenFiles()
   readonly #known = new Map<number, Device>()
-  /** Devices that have failed elsewhere, by number; also those that nobody has asked for here. */
+  /** Devices that take no writes, by number; also those that nobody has asked for here. */
   readonly #failed = new Map<number, Error>()
 
   #fileCalls: number | undefined
@@ -75,6 +83,21 @@ export class Devices {
     this.#known.get(devid)?.fail(err)
   }
 
+  /** A file that cannot be read in another process is told by this one too. */
+  noteUnreadable({ devid, fid }: UnreadableFile): void {
+    this.#known.get(devid)?.unreadable.add(fid)
+  }
+
+  /** Numbers of the devices that take no writes since one failed. */
+  failed(): number[] {
+    return [...this.#failed.keys()]
+  }
+
+  /** A device that has failed takes writes again. */
+  mend(devid: number): void {
+    if (this.#failed.delete(devid)) this.#known.get(devid)?.mend()
+  }
+
   /** Lets each disk have so many calls under way, as far as the threads there are allow. */
   setFileCalls(calls: number): void {
     this.#fileCalls = Math.max(1, Math.min(calls, maxFileCalls))
@@ -105,7 +128,7 @@ export class Devices {
   }
 
   async #find(devid: number): Promise<Device> {
-    const { root, fsync, log, locks, onFailed } = this.#options
+    const { root, fsync, log, locks, onFailed, onUnreadable } = this.#options
     const identity = await findDevice(root, devid, log)
     const disk = new Disk(devid, identity.directory)
     if (this.#fileCalls !== undefined) disk.fileCalls = this.#fileCalls
@@ -117,7 +140,11 @@ export class Devices {
       fsync,
       log,
       locks,
-      ...(onFailed && { onFailed }),
+      onFailed: err => {
+        this.fail(devid, err)
+        onFailed(devid)
+      },
+      onUnreadable: fid => onUnreadable?.({ devid, fid }),
     })
     await device.checkMounted()
     const failure = this.#failed.get(devid)
@@ -131,7 +158,6 @@ export class Devices {
     const found = await stat(known.directory)
     if (found.dev === rootFileSystem) throw err
     const device = await this.#find(known.devid)
-    if (known.state === 'failed') device.fail(err)
     known.close()
     this.#known.set(known.devid, device)
   }

@@ -126,6 +126,11 @@ export class Disk {
     await this.write(fd, [rest], position + written)
   }
 
+  /** Writes a few bytes in one call to the end of a file that is open for appending. */
+  async append(fd: number, bytes: Buffer): Promise<void> {
+    await this.#gate.run<number>(done => fs.write(fd, bytes, 0, bytes.length, null, done))
+  }
+
   /** Flushes a file: its bytes and what it takes to read them, not its times. */
   datasync(fd: number): Promise<void> {
     return this.#gate.run(done => fs.fdatasync(fd, done))
@@ -158,6 +163,11 @@ export class Disk {
 
   mkdir(path: string): Promise<void> {
     return this.#gate.run(done => fs.mkdir(path, 0o755, done))
+  }
+
+  /** Removes an empty directory. */
+  rmdir(path: string): Promise<void> {
+    return this.#gate.run(done => fs.rmdir(path, done))
   }
 
   rename(from: string, to: string): Promise<void> {

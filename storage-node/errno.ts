@@ -15,6 +15,11 @@ export function hasErrno(err: unknown, ...names: string[]): boolean {
   return names.includes(errnoOf(err))
 }
 
+/** True when `err` is what the system said to this call (`read`). */
+export function isOfCall(err: unknown, syscall: string): boolean {
+  return (err as { syscall?: unknown } | undefined)?.syscall === syscall
+}
+
 /** The failure to answer with; anything that is not the disk's or the path's doing stays as it is. */
 export function explain(err: unknown, devid: number): unknown {
   if (err instanceof CodedError) return err
@@ -50,4 +55,12 @@ export function explain(err: unknown, devid: number): unknown {
     default:
       return err
   }
+}
+
+/** What is asked for is not there. */
+export const notFound = (): CodedError => new CodedError('not_found', 'no such file')
+
+/** Throws `err`, and not_found where that says that a name is not there. */
+export function absentIsNotFound(err: unknown): never {
+  throw hasErrno(err, 'ENOENT', 'ENOTDIR') ? notFound() : err
 }

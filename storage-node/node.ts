@@ -10,12 +10,14 @@ import type { Logger } from '../common/log.ts'
 import { hostKeys } from '../common/signing.ts'
 import { isLocal, parseAllowList } from './allow-list.ts'
 import { sideAddress, sourceList, type StorageNodeConfig } from './config.ts'
-import { Devices } from './devices.ts'
+import { Devices, type UnreadableFile } from './devices.ts'
 import { hasErrno } from './errno.ts'
 import { createNodeServer } from './http.ts'
 import { ownLocks, workerLocks } from './part-locks.ts'
+import { createRecovery, defaultFirstMs, type Recovery } from './recovery.ts'
 import { createSideChannel } from './side-channel.ts'
 import { talkTo } from './talk.ts'
+import { sweepTemporary } from './temporary.ts'
 
 export interface ServingNode extends Daemon {
   readonly address: Address
@@ -28,12 +30,17 @@ export interface Housekeeper {
 }
 
 const sweepEveryMs = 3600_000
-const sweepAgeMs = 24 * 3600_000
+/** The sweep that comes next finds none that is a day old. */
+const sweepAgeMs = 23 * 3600_000
 
 /** What a supervisor tells its workers. */
 export interface NodeMessage {
   /** A device that failed another process. */
   readonly failed?: number
+  /** One that takes writes again. */
+  readonly mended?: number
+  /** A file that another process cannot read. */
+  readonly unreadable?: UnreadableFile
   /** How many file calls a disk may have under way. */
   readonly fileCalls?: number
 }
@@ -43,7 +50,7 @@ const drainMs = 20_000
 
 /**
  * Creates one that serves alone, or among others: then there is a supervisor, which keeps house, has
- * the side channel, and tells all of them when a disk has failed one.
+ * the side channel, and tells all of them when a disk has failed one, and when it is well again.
  */
 export function createServingNode(
   config: StorageNodeConfig,
@@ -63,11 +70,18 @@ export function createServingNode(
     fsync,
     log,
     locks: first ? workerLocks(first) : ownLocks(),
-    ...(among && { onFailed: (failed: number) => process.send?.({ failed }) }),
+    onFailed: failed => {
+      if (among) process.send?.({ failed })
+      else recovery.watch(failed)
+    },
+    ...(among && { onUnreadable: unreadable => process.send?.({ unreadable }) }),
   })
-  const onMessage = ({ failed, fileCalls }: NodeMessage): void => {
+  const recovery = createDeviceRecovery(config, devices, log)
+  const onMessage = ({ failed, mended, unreadable, fileCalls }: NodeMessage): void => {
+    if (unreadable) devices.noteUnreadable(unreadable)
     if (fileCalls !== undefined) devices.setFileCalls(fileCalls)
     if (failed !== undefined) devices.fail(failed, new Error('it failed another process'))
+    if (mended !== undefined) devices.mend(mended)
   }
   const secrets = [config.secret, config.previousSecret].filter(secret => secret !== undefined)
   const keys = secrets.map(hostKeys)
@@ -129,7 +143,7 @@ export function createServingNode(
     },
     async close() {
       process.off('message', onMessage)
-      await housekeeper.close()
+      await Promise.all([housekeeper.close(), recovery.close()])
       server.drain()
       const cut = setTimeout(() => {
         server.cut()
@@ -145,6 +159,24 @@ export function createServingNode(
   }
 }
 
+/** Tests devices that have failed until they take writes again; `onMended` is told then. */
+export function createDeviceRecovery(
+  { failedRetrySeconds }: StorageNodeConfig,
+  devices: Devices,
+  log: Logger,
+  onMended?: (devid: number) => void,
+): Recovery {
+  return createRecovery({
+    firstMs: failedRetrySeconds === undefined ? defaultFirstMs : failedRetrySeconds * 1000,
+    test: async devid => (await devices.get(devid)).testFailed(),
+    onMended(devid) {
+      devices.mend(devid)
+      onMended?.(devid)
+    },
+    log,
+  })
+}
+
 /** Sweeps and tests the devices at the start, and sweeps every hour. */
 export function createHousekeeper(devices: Devices, log: Logger): Housekeeper {
   let timer: NodeJS.Timeout | undefined
@@ -154,7 +186,7 @@ export function createHousekeeper(devices: Devices, log: Logger): Housekeeper {
     for (const devid of await devices.list()) {
       try {
         const device = await devices.get(devid)
-        const removed = await device.sweep(ageMs)
+        const removed = await sweepTemporary(device, ageMs)
         if (removed > 0) log.info({ devid, removed }, 'temporary files removed')
         if (testing) await device.testWrite()
       } catch (err) {

@@ -99,6 +99,11 @@ export class OpenFiles {
     return entry.file
   }
 
+  /** The path that a file was opened by. */
+  pathOf(file: OpenFile): string {
+    return this.#entries.get(file)?.path ?? ''
+  }
+
   /** Gives back what `find` or `open` gave. */
   release(file: OpenFile): void {
     const entry = this.#entries.get(file)

@@ -18,7 +18,8 @@ interface Exchange {
 
 /** Answers with how full a device is. */
 export async function sendUsage(device: Device, { reply }: Exchange): Promise<FastifyReply> {
-  const text = formatUsage(await device.usage(), Math.floor(Date.now() / 1000))
+  const usage = await device.usage()
+  const text = formatUsage(usage, Math.floor(Date.now() / 1000), device.unreadable.list())
   return reply.type('text/plain; charset=utf-8').send(text)
 }
 

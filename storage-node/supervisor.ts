@@ -6,7 +6,13 @@ import type { Logger } from '../common/log.ts'
 import type { StorageNodeConfig } from './config.ts'
 import { Devices } from './devices.ts'
 import { createLockKeeper, ownLocks } from './part-locks.ts'
-import { createEnding, createHousekeeper, createSide, type NodeMessage } from './node.ts'
+import {
+  createDeviceRecovery,
+  createEnding,
+  createHousekeeper,
+  createSide,
+  type NodeMessage,
+} from './node.ts'
 import { addMetrics } from './shared-metrics.ts'
 import { talkTo, type Talk } from './talk.ts'
 import { formatAddress } from '../common/address.ts'
@@ -22,11 +28,10 @@ export function createSupervisor(
   config: StorageNodeConfig,
   log: Logger,
 ): Daemon & { readonly address: Address } {
-  /** Of all processes: a disk that failed one of them has failed all, also those to come. */
-  const failed = new Set<number>()
-  const tellAll = (devid: number): void => {
-    failed.add(devid)
+  /** A disk that failed one process has failed all, also those to come. */
+  const onFailed = (devid: number): void => {
     broadcast({ failed: devid })
+    recovery.watch(devid)
   }
   let fileCalls: number | undefined
   const devices = new Devices({
@@ -34,8 +39,9 @@ export function createSupervisor(
     fsync: config.fsync !== 'off',
     log,
     locks: ownLocks(),
-    onFailed: tellAll,
+    onFailed,
   })
+  const recovery = createDeviceRecovery(config, devices, log, mended => broadcast({ mended }))
   const { ending, end } = createEnding()
   const side = createSide(config, devices, log, {
     shutdown: end,
@@ -57,11 +63,14 @@ export function createSupervisor(
       ...keepLocks(worker),
       metrics: () => addMetrics(serving),
     })
-    worker.on('message', (message: { failed?: number }) => {
-      if (message.failed !== undefined && !failed.has(message.failed)) tellAll(message.failed)
+    worker.on('message', ({ failed, unreadable }: NodeMessage) => {
+      if (unreadable) broadcast({ unreadable })
+      if (failed === undefined) return
+      devices.fail(failed, new Error('it failed another process'))
+      onFailed(failed)
     })
     const { listening } = await ready(worker)
-    for (const devid of failed) tell(worker, { failed: devid })
+    for (const failed of devices.failed()) tell(worker, { failed })
     if (fileCalls !== undefined) tell(worker, { fileCalls })
     http ??= listening['http']
     serving.add(talk)
@@ -101,7 +110,7 @@ export function createSupervisor(
     },
     async close() {
       closing = true
-      await housekeeper.close()
+      await Promise.all([housekeeper.close(), recovery.close()])
       await side?.close()
       const workers = Object.values(cluster.workers ?? {}).filter(worker => worker !== undefined)
       await Promise.all(workers.map(endWorker))

@@ -62,7 +62,11 @@ export class DirectoryTree {
     // The empty mount point of a disk that went away must not fill up in its place.
     await checkMounted()
     await disk.mkdir(join(directory, path))
-    await this.#nameDurably(path)
+    await this.#nameDurably(path).catch(async (err: unknown) => {
+      // The next flush may succeed without the name on the disk: whoever comes next makes it anew.
+      await disk.rmdir(join(directory, path)).catch(() => {})
+      throw err
+    })
   }
 
   async #nameDurably(path: string): Promise<void> {

@@ -58,12 +58,20 @@ const unescapeOctal = (text: string): string =>
     String.fromCharCode(Number.parseInt(digits, 8)),
   )
 
-/** The body of `GET /dev<N>/usage`: `key: value` lines in the order of their keys. */
-export function formatUsage(usage: Omit<Usage, 'readOnly'>, nowSeconds: number): string {
+/**
+ * The body of `GET /dev<N>/usage`: `key: value` lines in the order of their keys, with the numbers of
+ * files that cannot be read, where there are any.
+ */
+export function formatUsage(
+  usage: Omit<Usage, 'readOnly'>,
+  nowSeconds: number,
+  unreadable: readonly number[] = [],
+): string {
   const { available, device, disk, total, used } = usage
+  const told = unreadable.length > 0 ? `unreadable: ${unreadable.join(' ')}\n` : ''
   const percent = Math.ceil((used / total) * 100)
   return (
     `available: ${available}\ndevice: ${device}\ndisk: ${disk}\ntime: ${nowSeconds}\n` +
-    `total: ${total}\nuse: ${percent}%\nused: ${used}\n`
+    `total: ${total}\n${told}use: ${percent}%\nused: ${used}\n`
   )
 }

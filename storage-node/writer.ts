@@ -47,6 +47,8 @@ export interface WriterOptions {
   readonly fsync: boolean
   /** Digests of a file of ours, by its absolute path. */
   readonly digest: (path: string) => Promise<StoredDigests>
+  /** True when something could not be written or flushed before. */
+  readonly hasFailed: () => boolean
 }
 
 /**
@@ -98,6 +100,11 @@ export class Writer {
       // What stays is swept.
       if (!named) await disk.unlink(temp.file).catch(() => {})
     }
+  }
+
+  /** True when something could not be written or flushed before. */
+  get hasFailed(): boolean {
+    return this.#options.hasFailed()
   }
 
   /** The digests of a file of ours, by its absolute path. */
@@ -234,7 +241,10 @@ export class Writer {
       if (!(await this.#holds(path, written))) {
         throw fidExists()
       }
-      named = false
+      // A name that could not be flushed may never get to the disk, whatever the next flush says; one
+      // that is given anew does.
+      named = this.hasFailed
+      if (named) await calls.rename(temp, file)
     }
     await pausePoint('put: named')
     // A link leaves the temporary name, which goes while the directory is flushed; if not, it is swept.

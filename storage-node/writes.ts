@@ -52,7 +52,7 @@ export async function put(exchange: WriteExchange): Promise<FastifyReply> {
     throw new CodedError('length_required', 'send Content-Length, or the body in chunks')
   }
   const size = chunked ? undefined : Number(headers['content-length'])
-  const part = parsePart(headers['content-range'], size)
+  const part = parsePart(headers, size)
   if (part && part.total === undefined && !replace) {
     throw new CodedError('not_implemented', 'with a signed URL the whole length must be told')
   }
@@ -67,7 +67,7 @@ export async function put(exchange: WriteExchange): Promise<FastifyReply> {
   const body = readBody(request.raw)
   const written = await uploads.run(() =>
     part
-      ? device.append(target.path, body, { ...options, ...part })
+      ? device.putPart(target.path, body, { ...options, ...part })
       : device.write(target.path, body, { ...options, size }),
   )
   if (typeof written === 'number') {
@@ -201,11 +201,11 @@ function expectedCopy(headers: IncomingHttpHeaders): {
 
 /**
  * Reads Content-Range of a PUT: `bytes FIRST-LAST/TOTAL`; `bytes * /TOTAL` without the space and with
- * an empty body, which asks how many bytes are there; `bytes FIRST-LAST/` and a star from clients of
- * MogileFS that do not know how long their file will be.
+ * an empty body, which asks what is there from byte `Omg-From` on (0); `bytes FIRST-LAST/` and a star
+ * from clients of MogileFS that do not know how long their file will be.
  */
 function parsePart(
-  field: string | undefined,
+  { 'content-range': field, 'omg-from': from = '0' }: IncomingHttpHeaders,
   size: number | undefined,
 ): { first: number; length: number; total: number | undefined } | undefined {
   if (field === undefined) return undefined
@@ -214,8 +214,12 @@ function parsePart(
     throw new CodedError('bad_request', 'Content-Range is not bytes FIRST-LAST/TOTAL')
   }
   const total = match[3] === '*' ? undefined : Number(match[3])
-  const first = Number(match[1] ?? 0)
-  const length = match[1] === undefined ? 0 : Number(match[2]) - first + 1
+  const isQuestion = match[1] === undefined
+  if (isQuestion && !/^\d{1,15}$/.test(String(from))) {
+    throw new CodedError('bad_request', 'Omg-From is not the number of a byte')
+  }
+  const first = Number(isQuestion ? from : match[1])
+  const length = isQuestion ? 0 : Number(match[2]) - first + 1
   if (length < 0 || first + length > (total ?? Infinity) || (size ?? length) !== length) {
     throw new CodedError('bad_request', 'Content-Range does not fit the body')
   }

@@ -39,74 +39,142 @@ const passing = [
   'size_mismatch',
 ]
 
+/** Parts under way: a connection alone does not fill a long line, and a page has few. */
+const partsAtOnce = 3
+
+interface Part {
+  readonly end: number
+  /** The node has the bytes before this. */
+  at: number
+  /** Bytes before this are on their way, or there. */
+  sent: number
+}
+
 /** Sends the file, or what is missing of it. Throws UploadError, or the signal's reason. */
 export async function send(options: SendOptions): Promise<StoredUpload> {
-  const { file, ticket, resume, isLast, signal, onProgress } = options
-  const { size } = file
-  let patience = resume && !isLast ? resumeMs : patienceMs
-  let patientUntil: number | undefined // from the first failure since the node went on last
-  let problem: unknown
-  let at = 0
-  let waitMs = resume ? 0 : undefined
-  for (;;) {
-    try {
-      let reply: PutReply
-      if (waitMs === undefined) {
-        const end = Math.min(at + partBytes, size)
-        const digest = end === size ? await options.digest : undefined
-        reply = await putPart(options, { first: at, end, digest })
-      } else {
-        await pause(waitMs, signal)
-        reply = await putPart(options, { first: 0, end: 0, digest: undefined })
-      }
-      if ('receipt' in reply)
-        return check(reply.receipt, ticket, { size, digest: await options.digest })
-      if (reply.offset > at) {
-        patience = patienceMs
-        patientUntil = undefined
-      } else if (patientUntil !== undefined && performance.now() > patientUntil) throw problem
-      at = reply.offset
-      waitMs = undefined
-      onProgress(at)
-    } catch (err) {
-      signal?.throwIfAborted()
-      problem = err
-      patientUntil ??= performance.now() + patience
-      const passes = err instanceof UploadError && passing.includes(err.code)
-      // One that has nothing yet is not waited for. One that is just writing what an earlier page
-      // has sent refuses the question until it has noticed that the page is gone.
-      const hopeful = at > 0 || isLast || resume
-      // What was under way may have taken long: only a question that fails tells that it is too late.
-      const late = waitMs !== undefined && performance.now() > patientUntil
-      if (!passes || late || !hopeful) throw err
-      waitMs = Math.min((waitMs ?? 0) * 2 + 250, 10_000)
-    }
+  const { file, ticket, signal } = options
+  // When one part fails for good, the others end.
+  const stop = new AbortController()
+  const onAbort = (): void => stop.abort(signal?.reason)
+  signal?.addEventListener('abort', onAbort)
+  try {
+    signal?.throwIfAborted()
+    const receipt = await sendParts({ ...options, signal: stop.signal })
+    return check(receipt, ticket, { size: file.size, digest: await options.digest })
+  } catch (err) {
+    stop.abort(err)
+    throw err
+  } finally {
+    signal?.removeEventListener('abort', onAbort)
   }
 }
 
-interface Part {
-  readonly first: number
-  readonly end: number
-  readonly digest: Uint8Array | undefined
+/** Returns the receipt for the whole file. */
+async function sendParts(options: SendOptions & { readonly signal: AbortSignal }): Promise<string> {
+  const { file, resume, isLast, signal, onProgress } = options
+  const { size } = file
+  let receipt: string | undefined
+  let begun = 0
+  const parts = new Set<Part>()
+
+  function report(): number {
+    const waiting = [...parts].reduce((sum, { sent, end }) => sum + Math.max(end - sent, 0), 0)
+    onProgress(begun - waiting)
+    return begun - waiting
+  }
+
+  async function sendPart(part: Part, { asks }: { readonly asks: boolean }): Promise<void> {
+    let patience = resume && !isLast ? resumeMs : patienceMs
+    let patientUntil: number | undefined // from the first failure since the node went on last
+    let problem: unknown
+    let waitMs = asks ? 0 : undefined
+    do {
+      try {
+        if (waitMs !== undefined) await pause(waitMs, signal)
+        const range = { first: part.at, end: waitMs === undefined ? part.end : part.at }
+        const onSent = (sent: number): void => {
+          part.sent = range.first + sent
+          report()
+        }
+        const reply: PutReply = await putPart({ ...options, onProgress: onSent }, range)
+        if ('receipt' in reply) {
+          receipt = reply.receipt
+          return
+        }
+        if (reply.offset > part.at) {
+          patience = patienceMs
+          patientUntil = undefined
+        } else if (patientUntil !== undefined && performance.now() > patientUntil) throw problem
+        part.at = part.sent = reply.offset
+        waitMs = undefined
+        report()
+      } catch (err) {
+        signal.throwIfAborted()
+        problem = err
+        patientUntil ??= performance.now() + patience
+        const passes = err instanceof UploadError && passing.includes(err.code)
+        // One that has nothing yet is not waited for. One that is just writing what an earlier page
+        // has sent refuses the question until it has noticed that the page is gone.
+        const hopeful = isLast || resume || report() > 0
+        // What was under way may have taken long: only a question that fails tells that it is too late.
+        const late = waitMs !== undefined && performance.now() > patientUntil
+        if (!passes || late || !hopeful) throw err
+        waitMs = Math.min((waitMs ?? 0) * 2 + 250, 10_000)
+      }
+    } while (part.at < part.end && receipt === undefined)
+  }
+
+  /** Asks how far the node has got from the beginning on; an empty file is sent that way. */
+  async function ask(): Promise<number> {
+    const part = { at: 0, sent: 0, end: 0 }
+    await sendPart(part, { asks: true })
+    return part.at
+  }
+
+  /** Sends one part after another that no other has begun; those before `oldEnd` may be there in part. */
+  async function work(oldEnd: number): Promise<void> {
+    while (begun < size && receipt === undefined) {
+      const at = begun
+      begun = Math.min((Math.floor(at / partBytes) + 1) * partBytes, size)
+      const part = { at, sent: at, end: begun }
+      parts.add(part)
+      await sendPart(part, { asks: at < oldEnd })
+      parts.delete(part)
+    }
+  }
+
+  if (resume || size === 0) begun = await ask()
+  // An earlier page had so many under way at the most.
+  const oldEnd = resume ? begun + partsAtOnce * partBytes : 0
+  if (receipt === undefined) {
+    await Promise.all(Array.from({ length: partsAtOnce }, () => work(oldEnd)))
+  }
+  // The last two may have come to their ends side by side.
+  if (receipt === undefined) await ask()
+  if (receipt === undefined) {
+    throw new UploadError('storage_unreachable', 'the storage node has not got all parts')
+  }
+  return receipt
 }
 
-/** One part, or for an empty one the question how much is there. */
+/** One part, or for an empty one the question what is there from its first byte on. */
 function putPart(
   { file, url, signal, onProgress }: SendOptions,
-  { first, end, digest }: Part,
+  { first, end }: { readonly first: number; readonly end: number },
 ): Promise<PutReply> {
   const total = file.size
-  const range = first === end ? '*' : `${first}-${end - 1}`
+  const isQuestion = first === end
+  const range = isQuestion ? '*' : `${first}-${end - 1}`
   return put({
     url,
     body: file.slice(first, end),
     headers: {
       // Of an empty file there is no part.
       ...(total > 0 && { 'content-range': `bytes ${range}/${total}` }),
-      ...(digest && { 'repr-digest': `sha-256=:${btoa(String.fromCharCode(...digest))}:` }),
+      ...(isQuestion && first > 0 && { 'omg-from': String(first) }),
     },
     total,
-    onProgress: sent => onProgress(first + sent),
+    onProgress,
     signal,
   })
 }

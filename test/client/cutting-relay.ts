@@ -6,6 +6,8 @@ export interface CuttingRelay {
   readonly origin: string
   /** Bytes that have come from clients. */
   received(): number
+  /** Connections of clients that are open. */
+  connections(): number
   /** Breaks the connections of now once so many bytes more have come. */
   cutAfter(bytes: number): void
   /** Breaks the connections of now. */
@@ -65,6 +67,7 @@ export async function startCuttingRelay(t: Test, origin: string): Promise<Cuttin
   return {
     origin: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     received: () => received,
+    connections: () => sockets.size / 2,
     cutAfter(bytes) {
       cutAt = received + bytes
     },

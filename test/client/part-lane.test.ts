@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { until } from '../helpers/until.ts'
 import { startCuttingRelay, type CuttingRelay } from './cutting-relay.ts'
 import { startStandIn } from './stand-in.ts'
 
@@ -102,6 +103,21 @@ void t.test(
   },
 )
 
+void t.test('several parts of a file are on their way to a node at once', async t => {
+  const cluster = await startStandIn(t, { hosts: 1 })
+  const [place] = cluster.places
+  const relay = await startCuttingRelay(t, place!.origin)
+  cluster.places = [{ ...place!, origin: relay.origin }]
+  relay.stallAfter(mib)
+  const abort = new AbortController()
+  const { signal } = abort
+  const putting = cluster.client.put('large', Readable.from(pieces(size)), { size, signal })
+  putting.catch(() => {})
+  await until('four connections are used', () => relay.connections() >= 4)
+  abort.abort(new Error('enough'))
+  await t.rejects(putting, { message: 'enough' })
+})
+
 void t.test('an abort ends a large put, and its requests', async t => {
   const cluster = await startStandIn(t, { hosts: 2 })
   const abort = new AbortController()
@@ -116,5 +132,9 @@ void t.test('an abort ends a large put, and its requests', async t => {
     { message: 'enough' },
   )
   t.equal(cluster.abandoned.length, 1)
+  const broken = new Error('the bar is gone')
+  const progress = { size, onProgress: () => { throw broken } } // prettier-ignore
+  await t.rejects(cluster.client.put('large', Readable.from(pieces(size)), progress), broken)
+  t.equal(cluster.abandoned.length, 2)
   t.equal(await cluster.client.exists('large'), false)
 })

@@ -23,7 +23,7 @@ for (const [what, fault] of [
   ['flush', 'F'],
 ] as const) {
   void t.test(
-    `a failed ${what} is final: no OK, no file, and the device is read-only until the next start`,
+    `a failed ${what} is final: no OK, no file, and the device is read-only`,
     { skip: noFaults },
     async t => {
       const root = rootWithDevice(t)
@@ -62,6 +62,8 @@ void t.test(
       '2',
       '--listen',
       `127.0.0.1:${await freePort()}`,
+      '--failed-retry-seconds',
+      '3600',
     ])
     const workers = (): string[] =>
       readFileSync(`/proc/${node.child.pid}/task/${node.child.pid}/children`, 'utf8')
@@ -87,6 +89,42 @@ void t.test(
 )
 
 void t.test(
+  'a disk that has failed is used again by all processes once it can be written to for a while',
+  { skip: noFaults },
+  async t => {
+    const root = rootWithDevice(t)
+    const disk = makeFaultyDisk(root)
+    const listen = ['--listen', `127.0.0.1:${await freePort()}`]
+    const soon = ['--failed-retry-seconds', '0.1']
+    const { port } = await startDaemon(t, root, disk.env, ['--workers', '2', ...listen, ...soon])
+    const part = (range: string, body = '') =>
+      send(port, 'PUT', replicaPath({ devid: 1, fid: 9 }), {
+        body,
+        headers: { 'content-range': `bytes ${range}/6` },
+      })
+    t.equal((await part('0-2', 'abc')).status, 202)
+    /** True when each of many connections, which are spread over the processes, gets this answer. */
+    const allAnswer = async (status: number): Promise<boolean> => {
+      for (let i = 0; i < 8; i++) {
+        if ((await send(port, 'PUT', path, { body: 'x' })).status !== status) return false
+      }
+      return true
+    }
+    for (const fault of ['F', 'W'] as const) {
+      disk.fail(fault)
+      await until('all refuse', () => allAnswer(503))
+      t.match((await send(port, 'GET', '/dev1/usage')).body.toString(), 'available: 0\n')
+      disk.mend()
+      await until('all take writes again', () => allAnswer(201))
+      t.notMatch((await send(port, 'GET', '/dev1/usage')).body.toString(), 'available: 0\n')
+      t.equal((await send(port, 'GET', path)).body.toString(), 'x')
+      t.equal((await send(port, 'DELETE', path)).status, 204)
+    }
+    t.equal((await part('*')).headers['omg-offset'], '0', 'a file in parts is to be begun anew')
+  },
+)
+
+void t.test(
   'a file that cannot be read is an error or a broken answer',
   { skip: noFaults },
   async t => {
@@ -101,6 +139,8 @@ void t.test(
       await send(node.port, 'GET', path, { headers: { 'want-repr-digest': 'sha-256' } }),
       failed,
     )
+    const told = async () => (await send(node.port, 'GET', '/dev1/usage')).body.toString()
+    t.match(await told(), /^total: \d+\nunreadable: 7\nuse: /m)
     disk.fail('M')
     await t.rejects(send(node.port, 'GET', path), 'it breaks off where reading failed')
     const last = { body: 'abc', headers: { 'content-range': 'bytes 0-2/3' } }

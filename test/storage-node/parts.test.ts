@@ -19,7 +19,6 @@ void t.test('a file may come in parts, and gets its name with the last', async t
     node.send('PUT', signed('PUT', replica), { body, headers: range(value) })
   t.match(await put('', '*/9'), { status: 202, headers: { 'omg-offset': '0' } })
   t.match(await put('abc', '0-2/9'), { status: 202, headers: { 'omg-offset': '3' } })
-  t.match(await put('ghi', '6-8/9'), { status: 416, code: 'range_not_satisfiable' })
   t.match(await put('def', '3-5/9'), { status: 202, headers: { 'omg-offset': '6' } })
   t.match(await put('def', '3-5/9'), { status: 202, headers: { 'omg-offset': '6' } }, 'sent again')
   t.match(await put('', '*/9'), { status: 202, headers: { 'omg-offset': '6' } }, 'asked')
@@ -31,6 +30,89 @@ void t.test('a file may come in parts, and gets its name with the last', async t
   t.same(parseReceipt(receipt), { ...replica, size: 9, sha256: sha256('abcdefghi') })
   t.equal((await node.send('GET', signed('GET', replica))).body.toString(), 'abcdefghi')
   t.same(filesBelow(node.root), [path.slice(1)])
+})
+
+void t.test('parts come in any order, several at once, in whatever pieces', async t => {
+  const node = await startNode(t, { secret })
+  const put = (body: string, value: string, from?: number) =>
+    node.send('PUT', signed('PUT', replica), {
+      body,
+      headers: { ...range(value), ...(from !== undefined && { 'omg-from': String(from) }) },
+    })
+  const offset = (value: number) => ({ status: 202, headers: { 'omg-offset': String(value) } })
+  t.match(await put('ghi', '6-8/12'), offset(9), 'the third comes first')
+  t.match(await put('', '*/12'), offset(0), 'nothing is there from the beginning on')
+  t.match(await put('', '*/12', 6), offset(9), 'but from its own on')
+  t.match(await put('', '*/12', 7), offset(9), 'also from within')
+  t.match(await put('', '*/12', 9), offset(9))
+  t.match(await put('', '*/12', 12), offset(12), 'behind the end nothing is missing')
+  t.match(await put('efg', '4-6/12'), offset(9), 'one may lie over another')
+  t.match(await put('ab', '0-1/12'), offset(2))
+  t.match(await put('cd', '2-3/12'), offset(9), 'a gap is closed')
+  const last = await put('jkl', '9-11/12')
+  t.equal(last.status, 201)
+  t.match(parseReceipt(String(last.headers['omg-receipt'])), { sha256: sha256('abcdefghijkl') })
+
+  const many = Array.from({ length: 40 }, (_, i) => `${'abcdefgh'[i % 8]}`.repeat(1000 + i))
+  const text = many.join('')
+  const other = { devid: 1, fid: 8 }
+  let at = 0
+  const answers = await Promise.all(
+    many.map(body => {
+      const headers = range(`${at}-${(at += body.length) - 1}/${text.length}`)
+      return node.send('PUT', signed('PUT', other), { body, headers })
+    }),
+  )
+  const statuses = new Set(answers.map(({ status }) => status))
+  t.ok(statuses.delete(201), 'the last completes it')
+  t.same([...statuses], [202])
+  t.ok((await node.send('GET', signed('GET', other))).body.equals(Buffer.from(text)))
+  t.same(filesBelow(join(node.root, 'dev1', '.tmp')), [])
+})
+
+void t.test('what has come of a part that breaks off is kept', async t => {
+  const node = await startNode(t)
+  const part = Buffer.alloc(4 * 1024 * 1024, 'part')
+  const total = 2 * part.length
+  const head = `PUT ${path} HTTP/1.1\r\nHost: a\r\nContent-Range: bytes ${part.length}-${total - 1}/${total}`
+  const sent = Buffer.concat([
+    Buffer.from(`${head}\r\nContent-Length: ${part.length}\r\n\r\n`),
+    part.subarray(0, -1),
+  ])
+  await exchange(node.port, sent, true)
+  const ask = () =>
+    node.send('PUT', path, {
+      headers: { ...range(`*/${total}`), 'omg-from': String(part.length) },
+    })
+  const answer = await until('the break is noticed', async () => {
+    const asked = await ask()
+    return asked.status === 202 && Number(asked.headers['omg-offset']) > part.length && asked
+  })
+  const there = Number(answer.headers['omg-offset'])
+  const rest = await node.send('PUT', path, {
+    body: part.subarray(there - part.length),
+    headers: range(`${there}-${total - 1}/${total}`),
+  })
+  t.match(rest, { status: 202, headers: { 'omg-offset': String(total) } })
+  const first = await node.send('PUT', path, {
+    body: part,
+    headers: range(`0-${part.length - 1}/${total}`),
+  })
+  t.equal(first.status, 201)
+  t.same((await node.send('GET', path)).body, Buffer.concat([part, part]))
+})
+
+void t.test('parts of a file of another size do not mix with its own', async t => {
+  const node = await startNode(t)
+  const put = (body: string, value: string) =>
+    node.send('PUT', path, { body, headers: range(value) })
+  await put('abcdef', '0-5/9')
+  t.match(await put('', '*/7'), { status: 202, headers: { 'omg-offset': '0' } })
+  t.match(await put('', '*/9'), { status: 202, headers: { 'omg-offset': '6' } }, 'asking is free')
+  t.match(await put('XYZ', '4-6/7'), { status: 202 })
+  t.match(await put('', '*/9'), { status: 202, headers: { 'omg-offset': '0' } })
+  t.equal((await put('UVWX', '0-3/7')).status, 201)
+  t.equal((await node.send('GET', path)).body.toString(), 'UVWXXYZ')
 })
 
 void t.test('who has lost the last answer gets it again', async t => {
@@ -46,8 +128,8 @@ void t.test('who has lost the last answer gets it again', async t => {
   t.match(await put('', '*/7'), other, 'of another length')
   t.match(await put('deF', '3-5/6'), other, 'of other bytes')
   t.match(await put('ef', '4-5/6'), same)
-  t.match(await put('abC', '0-2/6'), { status: 202 }, 'from its beginning it is looked at')
-  t.match(await put('def', '3-5/6'), other, 'at its end')
+  t.match(await put('abc', '0-2/6'), same, 'any part of it')
+  t.match(await put('abC', '0-2/6'), other)
   await node.send(
     'DELETE',
     `${path}?${signGrant(keys, { method: 'DELETE', devid: 1, object: '7' }, Math.floor(Date.now() / 1000) + 60)}`,
@@ -79,7 +161,13 @@ void t.test('a deleted file takes what came in parts with it', async t => {
   socket.write('ghi')
   await until('an answer', () => answer !== '')
   socket.destroy()
-  t.match(answer, /^HTTP\/1\.1 416 /, 'the writer starts anew')
+  t.match(answer, /^HTTP\/1\.1 (202|416) /, 'what came behind it may be there')
+  t.match(
+    await put('', '*/9'),
+    { status: 202, headers: { 'omg-offset': '0' } },
+    'the writer begins',
+  )
+  await node.send('DELETE', path)
   t.same(filesBelow(node.root), [])
 })
 
@@ -96,6 +184,11 @@ void t.test('parts that make no sense change nothing', async t => {
   for (const value of ['0-2/2', '2-0/9', '0-5/9', '0-2', 'x', '0-2/99999999999999999']) {
     const answer = await node.send('PUT', path, { body: 'abc', headers: range(value) })
     t.match(answer, { status: 400, code: 'bad_request' }, value)
+  }
+  for (const from of ['-1', 'x', '10', '']) {
+    const headers = { ...range('*/9'), 'omg-from': from }
+    const answer = await node.send('PUT', path, { headers })
+    t.match(answer, { status: 400, code: 'bad_request' }, `from "${from}"`)
   }
   const beyond = await node.send('PUT', path, { body: 'abc', headers: range('3-5/*') })
   t.match(beyond, { status: 416, code: 'range_not_satisfiable' })

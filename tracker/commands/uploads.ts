@@ -41,6 +41,9 @@ export interface Opened extends FileId {
   readonly expiresAt: Date
 }
 
+/** Bytes a second at which a large file may come: so much longer its upload stays open. */
+const slowestBytes = 1024 * 1024
+
 /**
  * Opens an upload: picks devices, notes them, and signs where to PUT. Throws unreg_domain, no_key,
  * key_too_long, unreg_class, bad_metadata, or no_devices when the durability cannot be reached now.
@@ -64,7 +67,9 @@ export async function openUpload(ctx: Context, args: OpenArgs): Promise<Opened> 
   }
   const { slot } = fileKey(domain.id, args.key)
   const fid = await ctx.fids.next()
-  const seconds = numberSetting(ctx.cluster.snapshot, 'upload_seconds')
+  const seconds =
+    numberSetting(ctx.cluster.snapshot, 'upload_seconds') +
+    Math.ceil((args.size ?? 0) / slowestBytes)
   // Without a spread, as in what else every request comes by: see docs/performance.md.
   const expiresAt = await ctx.names.insertUpload({
     fid,

@@ -147,12 +147,12 @@ void t.test('a page uploads straight to a storage node', { skip: missing }, asyn
 void t.test('an upload outlives cut connections and a reload', { skip: missing }, async t => {
   const setting = await start(t)
   const { page, relays, asked } = setting
-  const size = 60 * mib
+  const size = 120 * mib
   const { path, sha256 } = await makeFile(t, size)
   const [relay] = relays
-  relay!.cutAfter(13 * mib)
+  relay!.cutAfter(50 * mib)
   await setting.choose(path)
-  await until('some of it is there', async () => (await setting.sent()) > 18 * mib)
+  await until('most of it is there', async () => (await setting.sent()) > 80 * mib)
   await page.reload()
   const before = relay!.received()
   t.ok(before < size, 'the page was closed in the middle')
@@ -160,8 +160,9 @@ void t.test('an upload outlives cut connections and a reload', { skip: missing }
   await setting.choose(path)
   t.match(await setting.result(), { size, sha256 })
   t.same(asked, ['/open', '/commit'], 'it is one upload')
+  // A break costs what is in the buffers of the system, for each of the connections.
   const times = relay!.received() / size
-  t.ok(times < 1.35, `${times} times its size were sent`)
+  t.ok(times < 1.5, `${times} times its size were sent`)
   t.equal(relays[1]!.received(), 0, 'to one node only')
 })
 

@@ -182,6 +182,20 @@ t.test('a commit believes what nodes have signed, and nothing else', async t => 
     t.equal(rows.length, 1)
   })
 
+  t.test('an upload stays open for an hour, and a second longer for each MiB', async t => {
+    const hourly = await open('small', { size: 5 })
+    const long = await open('large', { size: 10 * 1024 ** 3 })
+    const secondsLonger = (Date.parse(long.expiresAt) - Date.parse(hourly.expiresAt)) / 1000
+    t.ok(Math.abs(secondsLonger - 10 * 1024) < 600, `${secondsLonger} seconds`)
+    // The URL to PUT to is good for as long.
+    const [, expires] = /\?(\d+)/.exec(long.targets[0]!.url) ?? []
+    const endsAt = Number(expires) * 1000
+    t.ok(
+      Math.abs(endsAt - Date.parse(long.expiresAt)) < 600_000,
+      `until ${new Date(endsAt).toISOString()}`,
+    )
+  })
+
   t.test('an upload that has run out cannot be committed, and its bytes go', async t => {
     const opened = await open('expired', { durability: 'fast' })
     const copies = [await writeCopy(opened.targets[0]!, 'hello')]
