@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { isCoded } from '../../common/errors.ts'
-import { readBody, type Patience } from '../../storage-node/body.ts'
+import { readBody, type Patience } from '../../storage-node/writing/body.ts'
 
 /** Reads one upload of 1,000 bytes with `patience`; answers with its size or the error's code. */
 async function upload(

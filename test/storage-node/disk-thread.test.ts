@@ -1,9 +1,9 @@
 import { closeSync, existsSync, fstatSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { Digester } from '../../storage-node/digester.ts'
-import { DiskThread } from '../../storage-node/disk-thread.ts'
-import type { Created, Stated } from '../../storage-node/disk-worker.ts'
+import { Digester } from '../../storage-node/digests/digester.ts'
+import { DiskThread } from '../../storage-node/disk/disk-thread.ts'
+import type { Created, Stated } from '../../storage-node/disk/disk-worker.ts'
 import { directory } from '../helpers/directory.ts'
 import { missing } from '../helpers/missing.ts'
 

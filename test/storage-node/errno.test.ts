@@ -1,6 +1,6 @@
 import t from 'tap'
 import { isCoded } from '../../common/errors.ts'
-import { explain, hasErrno } from '../../storage-node/errno.ts'
+import { explain, hasErrno } from '../../storage-node/disk/errno.ts'
 
 /** As Node has it: what libuv does not know has no name, and another one after each kind of call. */
 const unknown = (errno: number, code = `Unknown system error ${errno}`): Error =>

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { Gate } from '../../storage-node/gate.ts'
+import { Gate } from '../../storage-node/disk/gate.ts'
 import { until } from './node.ts'
 
 type Done = (err: Error | null, value?: unknown) => void

@@ -1,7 +1,7 @@
 import t from 'tap'
-import { defaultPatience, type Body, type Patience } from '../../storage-node/body.ts'
-import { Buffers } from '../../storage-node/buffers.ts'
-import { IncomingBody } from '../../storage-node/inflow.ts'
+import { defaultPatience, type Body, type Patience } from '../../storage-node/writing/body.ts'
+import { Buffers } from '../../storage-node/writing/buffers.ts'
+import { IncomingBody } from '../../storage-node/lane/inflow.ts'
 
 const quick: Patience = { gapMs: 200, graceMs: 60_000, minBytesPerSecond: 1024 }
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseRange } from '../../storage-node/range.ts'
+import { parseRange } from '../../storage-node/http/range.ts'
 
 const cases: [header: string | undefined, size: number, verdict: string][] = [
   [undefined, 10, 'whole'],

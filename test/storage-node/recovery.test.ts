@@ -1,6 +1,6 @@
 import t, { type Test } from 'tap'
 import type { Logger } from '../../common/log.ts'
-import { createRecovery } from '../../storage-node/recovery.ts'
+import { createRecovery } from '../../storage-node/device/recovery.ts'
 import { until } from './node.ts'
 
 const firstMs = 12

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { parseHotHead } from '../../storage-node/request-head.ts'
+import { parseHotHead } from '../../storage-node/lane/request-head.ts'
 
 const path = '/dev1/0/000/000/0000000007.fid'
 const head = (line: string, ...fields: string[]): string => [line, ...fields, '', ''].join('\r\n')

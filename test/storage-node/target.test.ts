@@ -1,6 +1,6 @@
 import t from 'tap'
 import { isCoded } from '../../common/errors.ts'
-import { parseTarget } from '../../storage-node/target.ts'
+import { parseTarget } from '../../storage-node/http/target.ts'
 
 const long = 'a'.repeat(255)
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { formatUsage } from '../../storage-node/usage.ts'
+import { formatUsage } from '../../storage-node/disk/usage.ts'
 
 void t.test('the report has its keys in order and whole numbers', t => {
   const usage = { available: 3, used: 2, total: 5, device: '/dev/sdh1', disk: '/mnt/dev1' }
