@@ -198,7 +198,10 @@ async function lookAt(
   return undefined
 }
 
-/** Looks for a file without a good replica on every device that was not looked at. */
+/**
+ * Looks for a file without a good replica on every device that was not looked at; not on those that are
+ * lost: when they come back, a sweep finds what nobody knows of.
+ */
 async function search(
   ctx: MendContext,
   file: StoredContent,
@@ -210,7 +213,9 @@ async function search(
   look.findings.push({ event: 'SRCH' })
   const devices = ctx.cluster
     .devices()
-    .filter(({ devid, status }) => status !== 'dead' && !devids.includes(devid))
+    .filter(
+      ({ devid, status }) => status !== 'dead' && !devids.includes(devid) && !isLost(ctx, devid),
+    )
   for (const { devid } of weightedOrder(devices, () => 1, ctx.random)) {
     const seen = await seeSize(ctx, { fid, devid }, signal)
     if (seen.kind === 'unreachable') return stall(ctx, devid, seen.why, log)

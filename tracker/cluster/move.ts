@@ -11,7 +11,7 @@ import { dropReplica, findLeaving } from '../store/replicas.ts'
 import type { Context } from './context.ts'
 import { CopyError, placeReplica, readableSources, type Content } from './copy.ts'
 import { isClearing, judgeReplicas } from './judge.ts'
-import { verifyReplica, type Known } from './verify.ts'
+import { verifyReplica, verifySource, type Known } from './verify.ts'
 
 /**
  * `gone`: there is no such replica any more. `kept`: none of the devices named for it is as good a
@@ -59,8 +59,8 @@ export async function moveReplica(
       const why = 'what is left to choose from is no better place'
       return { kind: to ? 'kept' : 'failed', why }
     }
+    const place = file
     try {
-      const place = file
       const leftOver = (): Promise<void> =>
         insertDeletion(ctx.db, place, { devids: [target.devid], seconds: lateSeconds })
       const ends = { from: source.devid, to: target.devid, signal, leftOver }
@@ -78,8 +78,10 @@ export async function moveReplica(
     } catch (err) {
       if (!(err instanceof CopyError)) throw err
       log.warn({ err, fid, devid: err.devid }, 'copy failed')
-      if (err.end === 'source') badSources.add(err.devid)
-      else avoid.add(err.devid)
+      if (err.end === 'source') {
+        badSources.add(err.devid)
+        await verifySource(ctx, { ...job, ...place }, err, signal)
+      } else avoid.add(err.devid)
     }
   }
   return { kind: 'gone' }

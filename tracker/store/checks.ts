@@ -156,11 +156,17 @@ export async function listContentsAfter(
   return rows
 }
 
-/** Notes what is wrong with a file that cannot be mended. False when that is known already. */
+/**
+ * Notes what is wrong with a file that cannot be mended; what was noted before it was renamed goes.
+ * False when that is known already.
+ */
 export async function noteDamage(db: Db, { fid, slot }: FileId, why: string): Promise<boolean> {
   const { rowCount } = await db.query({
     name: 'checks.note_damage',
     text: `
+      with elsewhere as (
+        delete from damage where fid = $1 and slot <> $2
+      )
       insert into damage (fid, slot, why) values ($1, $2, $3)
       on conflict (fid, slot) do update set why = excluded.why where damage.why <> excluded.why`,
     values: [fid, slot, why],
@@ -176,6 +182,35 @@ export async function forgetDamage(db: Db, fids: readonly number[]): Promise<voi
     text: 'delete from damage where fid = any($1::bigint[])',
     values: [fids],
   })
+}
+
+/** Files of which so much is looked at in one statement. */
+const damagePage = 1_000
+
+/** Forgets what was wrong with files that are gone for good. */
+export async function forgetDamageOfGone(db: Db): Promise<void> {
+  for (let after = 0, size = damagePage; size === damagePage;) {
+    const { rows: noted } = await db.query<{ fid: number }>({
+      name: 'checks.list_damaged',
+      text: 'select fid from damage where fid > $1 order by fid limit $2',
+      values: [after, damagePage],
+    })
+    const fids = noted.map(({ fid }) => fid)
+    const { rows: left } = await db.query<{ fid: number }>({
+      name: 'checks.list_left',
+      text: `
+        select fid from file where fid = any($1::bigint[])
+        union all select fid from trash where fid = any($1::bigint[])`,
+      values: [fids],
+    })
+    const kept = new Set(left.map(({ fid }) => fid))
+    await forgetDamage(
+      db,
+      fids.filter(fid => !kept.has(fid)),
+    )
+    size = fids.length
+    after = fids.at(-1) ?? after
+  }
 }
 
 /** A file that cannot be mended. */

@@ -113,6 +113,17 @@ export async function findFileByFid(db: Db, fid: number): Promise<FileRow | unde
   return rows[0]
 }
 
+/** The slots that live files are in, in order; undefined where there is none. A rename changes it. */
+export async function findSlots(db: Db, fids: readonly number[]): Promise<(number | undefined)[]> {
+  const { rows } = await db.query<FileId>({
+    name: 'files.find_slots',
+    text: 'select fid, slot from file where fid = any($1::bigint[])',
+    values: [numberArray(fids)],
+  })
+  const slots = new Map(rows.map(({ fid, slot }) => [fid, slot]))
+  return fids.map(fid => slots.get(fid))
+}
+
 export interface FileRange {
   readonly domainId: number
   /** First key that may be returned; `exclusive` leaves it out. */
@@ -318,7 +329,10 @@ export interface FileChange {
   readonly metadata?: Metadata
 }
 
-/** Changes class, content type or metadata; a new class queues the file for a look at its copies. */
+/**
+ * Changes class, content type or metadata; a new class queues the file for a look at its copies. One
+ * that is queued is asked for: see `reclaimReplication`.
+ */
 export async function updateFile(
   db: Db,
   { domainId, key, slot }: FileKey,
@@ -340,7 +354,8 @@ export async function updateFile(
       ), queued as (
         insert into replicate_job (fid, slot, next_try)
         select fid, job_slot, now() from changed, old where changed."classId" <> old.class_id
-        on conflict (fid, slot) do update set next_try = least(replicate_job.next_try, now())
+        on conflict (fid, slot) do update set
+          next_try = least(replicate_job.next_try, now() + interval '1 second')
       )
       select * from changed`,
     values: [

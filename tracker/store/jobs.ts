@@ -9,6 +9,8 @@ import type { FileId } from './files.ts'
 import { unindexed } from './unindexed.ts'
 
 export interface ReplicateJob extends FileId {
+  /** Of the file; another one once it is renamed. */
+  slot: number
   /** How often it was tried, this time included. */
   attempts: number
   /** Of the claim: who does not know it, or finds another in its place, does nothing to the job. */
@@ -70,6 +72,56 @@ export async function extendReplication(db: Db, job: ReplicateJob): Promise<bool
   })
   job.lease = rows[0]?.lease ?? job.lease
   return rows.length > 0
+}
+
+/**
+ * Claims a job anew that somebody asked for while it was claimed: who asks leaves whoever is at it a
+ * second before others may claim it. False: it is done, or not asked for.
+ */
+export async function reclaimReplication(db: Db, job: ReplicateJob): Promise<boolean> {
+  const { rows } = await db.query<{ lease: string }>({
+    name: 'jobs.reclaim_replication',
+    text: `
+      update replicate_job set next_try = now() + make_interval(secs => $3)
+      where fid = $1 and slot = $2 and ${unindexed("next_try <= now() + interval '1 second'")}
+      returning next_try::text as lease`,
+    values: [job.fid, job.slot, leaseSeconds],
+  })
+  job.lease = rows[0]?.lease ?? job.lease
+  return rows.length > 0
+}
+
+/**
+ * Has a claim go on in the slot that its file was renamed into. The rename has brought the job there;
+ * one that was queued in the same moment is brought now. False: somebody else wants or has the job.
+ */
+export async function followReplication(
+  db: Db,
+  { fid, slot, lease }: Pick<ReplicateJob, 'fid' | 'slot' | 'lease'>,
+  to: number,
+): Promise<boolean> {
+  const { rowCount } = await db.query({
+    name: 'jobs.follow_replication',
+    text: `
+      with left_behind as (
+        delete from replicate_job
+        where fid = $1 and slot = $2 and ${unindexed('next_try = $4::timestamptz')}
+        returning *
+      ), brought as (
+        insert into replicate_job (fid, slot, next_try, queued_at, attempts, last_error, changed_at,
+          copies)
+        select fid, $3, next_try, queued_at, attempts, last_error, changed_at, copies
+        from left_behind
+        on conflict (fid, slot) do nothing
+        returning fid
+      )
+      select from brought
+      union all
+      select from replicate_job
+      where fid = $1 and slot = $3 and ${unindexed('next_try = $4::timestamptz')}`,
+    values: [fid, slot, to, lease],
+  })
+  return rowCount > 0
 }
 
 /** Ends claimed jobs. One that was asked for again meanwhile stays. */

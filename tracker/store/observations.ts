@@ -14,6 +14,8 @@ export interface Seen {
   readonly skewSeconds: number | null
   /** The node refuses what is not as its Content-MD5 says; null: not seen. */
   readonly rejectsBadMd5: boolean | null
+  /** Why it is not as it should be, as a sentence; null: it is, or nobody told. */
+  readonly why: string | null
 }
 
 export interface Observation extends Seen {
@@ -38,13 +40,13 @@ export async function putObservations(db: Db, seen: readonly Seen[]): Promise<nu
         select devid from observation where state = 'unreachable' and away_since is null
       ), noted as (
         insert into observation (devid, seen_at, away_since, state, host_state, total_bytes, used_bytes,
-          utilization, skew_seconds, rejects_bad_md5)
+          utilization, skew_seconds, rejects_bad_md5, why)
         select devid, now(), case when state in ('writeable', 'readable') then null else now() end,
-          state, host_state, total_bytes, used_bytes, utilization, skew_seconds, rejects_bad_md5
+          state, host_state, total_bytes, used_bytes, utilization, skew_seconds, rejects_bad_md5, why
         from unnest($1::int[], $2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::real[], $7::int[],
-            $9::boolean[])
+            $9::boolean[], $10::text[])
           as seen (devid, state, host_state, total_bytes, used_bytes, utilization, skew_seconds,
-            rejects_bad_md5)
+            rejects_bad_md5, why)
         on conflict (devid) do update set
           seen_at = excluded.seen_at,
           away_since = case
@@ -58,7 +60,8 @@ export async function putObservations(db: Db, seen: readonly Seen[]): Promise<nu
           used_bytes = coalesce(excluded.used_bytes, observation.used_bytes),
           utilization = excluded.utilization,
           skew_seconds = excluded.skew_seconds,
-          rejects_bad_md5 = excluded.rejects_bad_md5
+          rejects_bad_md5 = excluded.rejects_bad_md5,
+          why = excluded.why
       )
       select devid from vouched`,
     values: [
@@ -71,6 +74,7 @@ export async function putObservations(db: Db, seen: readonly Seen[]): Promise<nu
       seen.map(({ skewSeconds }) => skewSeconds),
       unwatchedSeconds,
       seen.map(({ rejectsBadMd5 }) => rejectsBadMd5),
+      seen.map(({ why }) => why),
     ],
   })
   return rows.map(({ devid }) => devid)
@@ -83,6 +87,7 @@ export async function listObservations(db: Db): Promise<Observation[]> {
     text: `
       select devid, state, host_state as "hostState", total_bytes as "totalBytes",
         used_bytes as "usedBytes", utilization, skew_seconds as "skewSeconds", rejects_bad_md5 as "rejectsBadMd5",
+        why,
         extract(epoch from now() - seen_at)::float8 as "ageSeconds",
         extract(epoch from now() - away_since)::float8 as "awaySeconds"
       from observation`,

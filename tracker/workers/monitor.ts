@@ -9,6 +9,7 @@ import type { Context } from '../cluster/context.ts'
 import { applyLosses } from '../cluster/losses.ts'
 import { isMonitored, type Device } from '../policy/device.ts'
 import { nextHealth, unknownHealth, type Health } from '../policy/health.ts'
+import { listContents, queueWholeChecks, type StoredContent } from '../store/checks.ts'
 import { updateUsage } from '../store/hosts.ts'
 import { hurryJobs } from '../store/jobs.ts'
 import { takeLease } from '../store/leases.ts'
@@ -100,7 +101,7 @@ class Watch {
     this.#listen()
   }
 
-  /** Takes over what another tracker saw; looks itself at what it did not see to be good. */
+  /** Takes over what another tracker saw; looks itself at what that could not reach. */
   async takeOver(): Promise<void> {
     const devices = this.#forgetOthers()
     const seen = new Map<number, Observation>(
@@ -111,7 +112,9 @@ class Watch {
       const one = seen.get(device.devid)
       const fresh = one !== undefined && one.ageSeconds <= freshSeconds
       if (fresh && one.awaySeconds === null) this.#ctx.cluster.noteReached(device.devid)
-      if (fresh && (one.state === 'writeable' || isReadonly(device))) this.#believe(device, one)
+      // Who has followed it knows best whether it is to be trusted with files.
+      const isReached = one?.state === 'writeable' || one?.state === 'readable'
+      if (fresh && isReached) this.#believe(device, one)
       else doubtful.push(device)
     }
     await this.#readClock()
@@ -144,6 +147,7 @@ class Watch {
         utilization: device.utilization ?? null,
         skewSeconds: cluster.observation(devid)?.skewSeconds ?? null,
         rejectsBadMd5: cluster.observation(devid)?.rejectsBadMd5 ?? null,
+        why: cluster.observation(devid)?.why ?? null,
       }))
       for (const devid of await putObservations(db, observations)) cluster.noteReached(devid)
       const usages = seen.flatMap(({ devid, totalBytes, usedBytes, observed }) =>
@@ -200,10 +204,32 @@ class Watch {
       const before = this.#observe(device, { ...look, state: health.state })
       if (before !== 'writeable' && health.state === 'writeable') back.push(device.devid)
     }
+    await this.#haveChecked(looks)
     if (back.length === 0) return
     await hurryJobs(this.#ctx.db, back).catch((err: unknown) =>
       this.#log.warn({ err }, 'what waits for devices that are back was not hurried'),
     )
+  }
+
+  /** Has files checked that their nodes say they could not read. */
+  async #haveChecked(looks: ReadonlyMap<Device, Look>): Promise<void> {
+    const { db, wake } = this.#ctx
+    const told = [...looks].flatMap(([{ devid }, { usage }]) =>
+      (usage?.unreadable ?? []).map(fid => ({ devid, fid })),
+    )
+    if (told.length === 0) return
+    try {
+      const files = await listContents(
+        db,
+        told.map(({ fid }) => fid),
+      )
+      const isThere = ({ fid, devids }: StoredContent): boolean =>
+        told.some(one => one.fid === fid && devids.includes(one.devid))
+      await queueWholeChecks(db, files.filter(isThere), { read: true })
+      wake('fsck')
+    } catch (err) {
+      this.#log.warn({ err }, 'what cannot be read is not checked yet')
+    }
   }
 
   async #look(device: Device): Promise<Look> {
@@ -271,7 +297,7 @@ class Watch {
   }
 
   #believe(device: Device, one: Observation): void {
-    const { totalBytes, usedBytes, utilization, skewSeconds, rejectsBadMd5 } = one
+    const { totalBytes, usedBytes, utilization, skewSeconds, rejectsBadMd5, why } = one
     this.#ctx.cluster.observeHost(device.host.id, one.hostState)
     const usage =
       totalBytes !== null && usedBytes !== null
@@ -283,10 +309,8 @@ class Watch {
       answered: true,
       skewSeconds: skewSeconds ?? undefined,
       rejectsBadMd5: rejectsBadMd5 ?? undefined,
+      ...(why !== null && { why }),
       ...(usage && { usage }),
     })
   }
 }
-
-const isReadonly = ({ status, host }: Device): boolean =>
-  status === 'readonly' || host.status === 'readonly'

@@ -22,6 +22,8 @@ export interface Usage {
   readonly utilization: number | undefined
   /** The node's clock, Unix time in seconds. */
   readonly time: number | undefined
+  /** Files that it could not read of late; absent: none. */
+  readonly unreadable?: readonly number[]
 }
 
 export interface Look {
@@ -107,7 +109,14 @@ export function parseUsage(text: string): Usage | undefined {
   const totalBytes = (value('total') ?? 0) * 1024
   const usedBytes = (value('used') ?? 0) * 1024
   if (!(totalBytes > 0 && usedBytes > 0)) return undefined
-  return { totalBytes, usedBytes, utilization: value('utilization'), time: value('time') }
+  const [, fids] = /^unreadable:((?: \d{1,15})+)$/m.exec(text) ?? []
+  return {
+    totalBytes,
+    usedBytes,
+    utilization: value('utilization'),
+    time: value('time'),
+    ...(fids !== undefined && { unreadable: fids.trim().split(' ').map(Number) }),
+  }
 }
 
 const badMd5 = createHash('md5').update('!').digest()

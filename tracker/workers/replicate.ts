@@ -4,30 +4,21 @@ import type { Context } from '../cluster/context.ts'
 import { CopyError, placeReplica, readableSources, type Content } from '../cluster/copy.ts'
 import { betterCopy, isClearing, judgeReplicas, spareReplicas } from '../cluster/judge.ts'
 import { getClassRow, numberSetting } from '../cluster/snapshot.ts'
-import { verifyReplica } from '../cluster/verify.ts'
+import { verifyReplica, verifySource } from '../cluster/verify.ts'
 import { isDeletable, isReadable, type Device } from '../policy/device.ts'
 import { clearingSeconds, retrySeconds } from '../policy/retry.ts'
 import type { Verdict } from '../policy/verdict.ts'
-import { createBatcher } from '../store/batch.ts'
 import { findFileByFid } from '../store/files.ts'
 import {
   claimReplications,
   deferReplication,
-  extendReplication,
   insertDeletion,
   lateSeconds,
   leaseSeconds,
-  removeReplications,
   type ReplicateJob,
 } from '../store/jobs.ts'
-import {
-  dropReplica,
-  listReplicaStates,
-  recordReplicas,
-  replicaKeys,
-  type NewReplica,
-  type ReplicaState,
-} from '../store/replicas.ts'
+import { dropReplica, listReplicaStates, type ReplicaState } from '../store/replicas.ts'
+import { createClaims, type Claim, type Claims } from './replication-claims.ts'
 import type { Worker } from './loop.ts'
 import { Pace, Slots } from './pace.ts'
 
@@ -42,7 +33,7 @@ const smallShare = 1 / 8
 const extendMs = (leaseSeconds / 3) * 1000
 
 interface Running {
-  readonly job: ReplicateJob
+  readonly job: Claim
   readonly cut: AbortController
   readonly startedAt: number
 }
@@ -53,8 +44,7 @@ interface Shared {
   readonly destinations: Slots
   readonly bytes: Pace
   readonly files: Pace
-  readonly record: (replica: NewReplica) => Promise<number[] | undefined>
-  readonly finish: (job: ReplicateJob) => Promise<void>
+  readonly claims: Claims
 }
 
 /** Creates the worker. Jobs outlive the pass that claimed them, so that long ones keep nobody waiting. */
@@ -68,30 +58,18 @@ export function createReplicateWorker(ctx: Context): Worker {
     destinations: new Slots(perDevice),
     bytes: new Pace(() => setting('copy_mb_per_second') * 1_000_000),
     files: new Pace(() => setting('copy_files_per_second')),
-    record: createBatcher({
-      limit: 100,
-      parallel: 2,
-      keysOf: replicaKeys,
-      run: (replicas: readonly NewReplica[]) => recordReplicas(ctx.db, replicas),
-    }),
-    finish: createBatcher({
-      limit: 200,
-      parallel: 2,
-      run: async (jobs: readonly ReplicateJob[]) => {
-        await removeReplications(ctx.db, jobs)
-        return jobs.map(() => undefined)
-      },
-    }),
+    claims: createClaims(ctx.db),
   }
-  const running = new Set<Running>()
+  /** By fid. */
+  const running = new Map<number, Running>()
   const signals = new WeakSet<AbortSignal>()
   let roomy: (() => void)[] = []
   let extending: NodeJS.Timeout | undefined
 
   const extendAll = (): void => {
-    for (const one of running) {
+    for (const one of running.values()) {
       if (performance.now() - one.startedAt < extendMs) continue
-      extendReplication(ctx.db, one.job).then(
+      shared.claims.extend(one.job).then(
         held => {
           if (!held) one.cut.abort(new Error('somebody else has the job'))
         },
@@ -99,16 +77,25 @@ export function createReplicateWorker(ctx: Context): Worker {
       )
     }
   }
-  const start = (job: ReplicateJob, state: ReplicaState | undefined, work: Work): void => {
+  /** True when the file is worked on already: two copies at a time would get into each other's way. */
+  const renew = (claimed: ReplicateJob): boolean => {
+    const underWay = running.get(claimed.fid)
+    if (!underWay || underWay.cut.signal.aborted) return false
+    shared.claims.renew(underWay.job, claimed)
+    return true
+  }
+  const start = (claimed: ReplicateJob, state: ReplicaState | undefined, work: Work): void => {
+    if (renew(claimed)) return
+    const job = { ...claimed, stale: false }
     const one: Running = { job, cut: new AbortController(), startedAt: performance.now() }
-    running.add(one)
+    running.set(job.fid, one)
     extending ??= setInterval(extendAll, extendMs / 2)
     void handle(shared, { job, state }, { ...work, signal: one.cut.signal })
       .catch((err: unknown) => {
         if (!one.cut.signal.aborted) work.log.error({ err, fid: job.fid }, 'job failed')
       })
       .finally(() => {
-        running.delete(one)
+        if (running.get(job.fid) === one) running.delete(job.fid)
         if (running.size <= mostJobs / 2) {
           for (const resolve of roomy) resolve()
           roomy = []
@@ -138,18 +125,19 @@ export function createReplicateWorker(ctx: Context): Worker {
       const { readAt } = ctx.cluster.snapshot
       const jobs = await claimReplications(ctx.db, mostJobs - running.size, readAt)
       if (jobs.length === 0) return 0
-      if (jobs.some(({ news }) => news)) await ctx.cluster.refresh()
-      const read = await listReplicaStates(ctx.db, jobs)
+      const begun = jobs.filter(job => job.news || !renew(job))
+      if (begun.some(({ news }) => news)) await ctx.cluster.refresh()
+      const read = await listReplicaStates(ctx.db, begun)
       const states = new Map(read.map(state => [state.fid, state]))
       // Nobody would cut off what begins behind the end.
       if (signal.aborted) return 0
-      for (const job of jobs) start(job, states.get(job.fid), { signal, log })
+      for (const job of begun) start(job, states.get(job.fid), { signal, log })
       return jobs.length
     },
   }
 
   function cutAll(): void {
-    for (const { cut } of running) cut.abort()
+    for (const { cut } of running.values()) cut.abort()
   }
 }
 
@@ -159,30 +147,35 @@ interface Work {
 }
 
 interface Task {
-  readonly job: ReplicateJob
+  readonly job: Claim
   /** The file as it was read for this job; undefined: it is gone. */
   readonly state: ReplicaState | undefined
 }
 
 async function handle(shared: Shared, { job, state }: Task, work: Work): Promise<void> {
-  const { ctx } = shared
+  const { ctx, claims } = shared
   const { signal, log } = work
-  let file = state
+  let file = state ?? (await claims.findRenamed(job))
   const failed = new Set<number>()
   const badSources = new Set<number>()
   while (file) {
     signal.throwIfAborted()
+    if (job.stale) {
+      file = await claims.find(job)
+      continue
+    }
     const avoid = new Set([...failed, ...file.leaving])
     const verdict = judgeReplicas(ctx, file, { avoid })
     switch (verdict.kind) {
       case 'satisfied':
-        return shared.finish(job)
+        return claims.finish(job)
       case 'excess': {
         const trimmed = await trim(ctx, file, { signal, log })
         if (trimmed.kind === 'failed') return retry(ctx, job, trimmed.why)
         if (trimmed.kind === 'dropped') break
+        if (job.stale) break
         const better = betterCopy(ctx, file, { avoid })
-        if (!better) return shared.finish(job)
+        if (!better) return claims.finish(job)
         const moved = await copyOne(
           shared,
           { job, file, verdict: better, failed, badSources },
@@ -206,10 +199,10 @@ async function handle(shared: Shared, { job, state }: Task, work: Work): Promise
         continue
       }
     }
-    file = (await listReplicaStates(ctx.db, [job]))[0]
+    file = await claims.find(job)
   }
   // Deleted or replaced meanwhile.
-  await shared.finish(job)
+  await claims.finish(job)
 }
 
 type Copy = Extract<Verdict, { kind: 'copy' }>
@@ -220,7 +213,7 @@ interface Ends {
 }
 
 interface Copying {
-  readonly job: ReplicateJob
+  readonly job: Claim
   readonly file: ReplicaState
   readonly verdict: Copy
   readonly failed: Set<number>
@@ -256,7 +249,7 @@ async function makeCopy(
   { signal, log }: Work,
 ): Promise<Made> {
   const { ctx, sources, destinations } = shared
-  const { fid, slot, size } = file
+  const { fid, size } = file
   const [from, to] = [ends.from.devid, ends.to.devid]
   if (job.reviewed) {
     await shared.files.wait(1, signal)
@@ -280,11 +273,9 @@ async function makeCopy(
       log.debug({ fid, devid: to, size, ms }, 'replicated')
       const then = { ...file, devids: [...file.devids, to] }
       const last = judgeReplicas(ctx, then).kind === 'satisfied'
-      const devids = await shared.record({
+      const recorded = await shared.claims.record(job, {
         fid,
-        slot,
         devid: to,
-        lease: job.lease,
         last,
         sha256: sha256 ? Buffer.from(sha256, 'hex') : null,
         checksum:
@@ -292,7 +283,7 @@ async function makeCopy(
             ? { hashtype: hashtypes[content.wanted], digest: Buffer.from(checksum, 'hex') }
             : null,
       })
-      if (devids) return last ? 'done' : devids
+      if (recorded) return recorded.ended ? 'done' : recorded.devids
       await giveUp(shared, job, to)
       return 'done'
     } finally {
@@ -301,8 +292,10 @@ async function makeCopy(
   } catch (err) {
     if (!(err instanceof CopyError)) throw err
     log.warn({ err, fid, devid: err.devid }, 'copy failed')
-    if (err.end === 'source') badSources.add(err.devid)
-    else failed.add(err.devid)
+    if (err.end === 'source') {
+      badSources.add(err.devid)
+      await verifySource(ctx, { ...job, ...file }, err, signal)
+    } else failed.add(err.devid)
     return undefined
   } finally {
     destinations.release(to, share)
@@ -327,12 +320,12 @@ function contentOf({ cluster }: Context, file: ReplicaState): Content {
 }
 
 /** A copy that could not be recorded: the file is gone or filed elsewhere, or the job is somebody else's. */
-async function giveUp({ ctx, finish }: Shared, job: ReplicateJob, devid: number): Promise<void> {
+async function giveUp({ ctx, claims }: Shared, job: ReplicateJob, devid: number): Promise<void> {
   const live = (await findFileByFid(ctx.db, job.fid)) ?? (await listReplicaStates(ctx.db, [job]))[0]
   // Whoever has the job now may be about to record a copy on the same device.
   const seconds = live ? lateSeconds : 0
   await insertDeletion(ctx.db, live ?? job, { devids: [devid], seconds })
-  if (!live) await finish(job)
+  if (!live) await claims.finish(job)
   else await retry(ctx, job, `the copy on device ${devid} came too late`)
 }
 
@@ -346,11 +339,12 @@ type Trimmed =
 async function trim(ctx: Context, file: ReplicaState, { signal, log }: Work): Promise<Trimmed> {
   const spares = spareReplicas(ctx, file)
   if (spares.length === 0) return { kind: 'needed' }
-  const spare = spares.find(device => isDeletable(device) && isReadable(device))
+  // What cannot be read now may be on its way to be lost: the others have to be enough without it.
+  const readable = readableSources(ctx, file.devids).map(({ devid }) => devid)
+  const spare = spareReplicas(ctx, { ...file, devids: readable }).find(isDeletable)
   if (!spare) return { kind: 'failed', why: 'no copy that is too many can be removed now' }
   let why = 'no other replica can be read now'
-  const others = file.devids.filter(devid => devid !== spare.devid)
-  for (const { devid } of readableSources(ctx, others)) {
+  for (const devid of readable.filter(one => one !== spare.devid)) {
     const seen = await verifyReplica(ctx, file, devid, signal)
     if (seen.kind !== 'good') {
       why = seen.why

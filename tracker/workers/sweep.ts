@@ -24,8 +24,9 @@ import {
 } from '../store/sweep.ts'
 import { whileClaimed, type Worker } from './loop.ts'
 
-/** Files of one step. */
+/** Files of one step: of the list, and at most of the database, which may name many that are missing. */
 const batch = 2_000
+const mostExpected = 10 * batch
 /** Seconds after which another tracker goes on when the one that compares is gone. */
 const leaseSeconds = 120
 /** Seconds between two steps of a device, and until one that is away is looked for again. */
@@ -128,16 +129,19 @@ async function list(
 async function compare(
   ctx: Context,
   step: SweepStep,
-  { files, ended }: Listed,
+  listed: Listed,
   work: Work,
 ): Promise<Compared> {
   const { devid, position } = step
-  const last = files.at(-1)?.fid ?? position
   const expected = await listContentsAfter(ctx.db, onDevice(devid), {
     after: position,
-    end: ended ? orderedFids - 1 : last,
-    limit: batch * 10,
+    end: listed.ended ? orderedFids - 1 : (listed.files.at(-1)?.fid ?? position),
+    limit: mostExpected,
   })
+  // Where that is not all, the next step goes on behind it.
+  const cut = expected.length === mostExpected ? expected.at(-1)?.fid : undefined
+  const files = cut === undefined ? listed.files : listed.files.filter(({ fid }) => fid <= cut)
+  const last = cut ?? files.at(-1)?.fid ?? position
   const sizes = new Map(files.map(({ fid, size }) => [fid, size]))
   const wrong = expected.filter(({ fid, size }) => sizes.get(fid) !== size)
   await queueWholeChecks(ctx.db, wrong)
@@ -156,7 +160,7 @@ async function compare(
     extra: unclaimed.length,
     removed,
     rest: stepSeconds,
-    ended,
+    ended: listed.ended && cut === undefined,
   }
 }
 

@@ -7,6 +7,7 @@ import type { Logger } from '../../common/log.ts'
 import type { Context } from '../cluster/context.ts'
 import { advanceRebalance } from '../cluster/rebalance.ts'
 import { queueLimits } from '../cluster/snapshot.ts'
+import { forgetDamageOfGone } from '../store/checks.ts'
 import { advanceDrain, claimDrains, countDrainUploads, dropStaleDrains } from '../store/drains.ts'
 import { queueChecks } from '../store/fsck.ts'
 import { takeLease } from '../store/leases.ts'
@@ -16,12 +17,20 @@ import { createTally } from './tally.ts'
 
 /** Milliseconds between two steps: the limits are so many files a second. */
 const restMs = 1_000
+/** Milliseconds between two looks for what is still noted of files that are gone: nobody is told of it. */
+const forgetMs = 3600_000
 /** Seconds after which another tracker goes on when the one that does it is gone. */
 const leaseSeconds = 10
 
 export function createUpkeepWorker(ctx: Context): Worker {
   const lease = { name: 'upkeep', holder: randomUUID() }
   const tally = createTally(ctx)
+  let forgotAt = Number.NEGATIVE_INFINITY
+  const forgetGone = async (): Promise<void> => {
+    if (performance.now() - forgotAt < forgetMs) return
+    await forgetDamageOfGone(ctx.db)
+    forgotAt = performance.now()
+  }
   return {
     name: 'upkeep',
     restMs,
@@ -34,6 +43,7 @@ export function createUpkeepWorker(ctx: Context): Worker {
         () => queueDrains(ctx),
         () => countDrainUploads(ctx.db),
         tally,
+        forgetGone,
       ]
       for (const step of steps) await attempt(step, log)
       return 0

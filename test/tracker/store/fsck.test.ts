@@ -13,7 +13,10 @@ import {
 import {
   claimChecks,
   extendChecks,
+  forgetDamageOfGone,
   leaseSeconds,
+  listDamage,
+  noteDamage,
   queueWholeChecks,
 } from '../../../tracker/store/checks.ts'
 import { writeUpkeep } from '../../../tracker/store/upkeep.ts'
@@ -212,6 +215,35 @@ t.test('what a transaction found is gone when it fails', async t => {
   )
   t.strictSame(await listFindings(db, { after: 0, limit: 10 }), [])
   t.equal((await readFsck(db)).counts.size, 0)
+})
+
+t.test('what is wrong with a file is known until it is gone for good', async t => {
+  const { db, sql, put, move, remove } = await openFsck(t)
+  const one = await put(1, 'one')
+  await put(2, 'two')
+  await put(3, 'three')
+  for (const file of [one, { fid: 2, slot: 7 }, { fid: 3, slot: 7 }]) {
+    t.equal(await noteDamage(db, file, 'it is broken'), true)
+  }
+  t.equal(await noteDamage(db, one, 'it is broken'), false)
+  const moved = await move('one', 'other')
+  t.equal(await noteDamage(db, moved!, 'it is broken'), true)
+  const known = async (): Promise<number[]> =>
+    (await listDamage(db, { after: 0, limit: 10 })).map(({ fid }) => fid)
+  t.strictSame(await known(), [1, 2, 3], 'each once, whatever it is called')
+
+  await remove('two')
+  await sql('update domain set trash_seconds = 60')
+  await remove('three')
+  await forgetDamageOfGone(db)
+  t.strictSame(await known(), [1])
+  t.strictSame(await sql('select fid from damage order by fid'), [{ fid: 1 }, { fid: 3 }])
+  await sql(
+    'insert into damage (fid, slot, why) select n, 0, $1 from generate_series(10, 3000) n',
+    ['gone'],
+  )
+  await forgetDamageOfGone(db)
+  t.strictSame(await sql('select fid from damage order by fid'), [{ fid: 1 }, { fid: 3 }])
 })
 
 t.test('a check that takes long stays with whoever has it', async t => {

@@ -1,6 +1,6 @@
 /** A migrated database with one domain, and what the store tests do with it. */
 import type { Test } from 'tap'
-import { openDb, type DbPool } from '../../../tracker/store/db.ts'
+import { openDb, type Db, type DbPool } from '../../../tracker/store/db.ts'
 import { insertDomain } from '../../../tracker/store/domains.ts'
 import {
   fileKey,
@@ -24,12 +24,13 @@ export interface Store {
   readonly key: (name: string | Buffer) => FileKey
   /** Opens an upload; its bytes are offered to `devids`. */
   readonly open: (fid: number, name: string | Buffer, devids?: readonly number[]) => Promise<FileId>
-  /** Commits an upload that was opened as `fid` for `name`, with replicas on `devids`. */
+  /** Commits an upload that was opened as `fid` for `name`, with replicas on `devids`, on `db` or `on`. */
   readonly commit: (
     fid: number,
     name: string | Buffer,
     devids?: readonly number[],
     change?: Partial<Commit>,
+    on?: Db,
   ) => Promise<Date | undefined>
   /** Opens and commits. */
   readonly put: (fid: number, name: string | Buffer, devids?: readonly number[]) => Promise<FileId>
@@ -64,8 +65,8 @@ export async function openStore(t: Test): Promise<Store> {
     ])
     return { fid, slot }
   }
-  const commit: Store['commit'] = async (fid, name, devids = [1, 2], change = {}) => {
-    const [committedAt] = await commitUploads(db, [
+  const commit: Store['commit'] = async (fid, name, devids = [1, 2], change = {}, on = db) => {
+    const [committedAt] = await commitUploads(on, [
       {
         upload: { fid, slot: key(name).slot },
         file: key(name),

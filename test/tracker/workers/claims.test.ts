@@ -89,3 +89,39 @@ t.test('bytes that nobody owns are old by the clock of the database, or not at a
     t.equal(told.includes('jobs.insert_deletion'), removed, `${age / hour} h, skew: ${clockSkewed}`)
   }
 })
+
+t.test('however many files a device has lost, one comparison finds all of them', async t => {
+  const count = 45_000
+  const there = new Set([1, 19_999, 20_000, 20_001, 44_000, count])
+  const row = { devid: 1, position: 0, files: 0, extra: 0 }
+  const checked: number[] = []
+  let ended = false
+  const ctx = trackerOn(
+    (statement, values) => {
+      if (statement === 'sweep.claim') return ended ? [] : [row]
+      if (statement === 'sweep.finish') ended = true
+      if (statement === 'sweep.advance') Object.assign(row, { position: values[1] })
+      if (statement === 'checks.queue_whole') checked.push(...(values[0] as number[]))
+      if (statement !== 'checks.list_contents_after') return []
+      const [after, end, , , , limit] = values as number[]
+      const length = Math.min(limit!, Math.min(count, end!) - after!)
+      return Array.from({ length }, (_, i) => ({ fid: after! + 1 + i, size: 1 }))
+    },
+    {
+      storage: {
+        async *inventory(_: string, { after = 0 }: { after?: number }) {
+          for (const fid of there) if (fid > after) yield { fid, size: 1, mtime: 0 }
+        },
+      },
+      urls: { object: () => 'http://node/' },
+    },
+  )
+  const device = { devid: 1, observed: 'readable', status: 'alive', host }
+  Object.assign(ctx.cluster, { device: () => device })
+  Object.assign(ctx.cluster.snapshot, { hosts: new Map([[host.id, host]]) })
+  const sweep = createSweepWorker(ctx)
+  for (let steps = 0; !ended && steps < 10; steps++) await sweep.pass(signal, log)
+  t.ok(ended)
+  t.equal(checked.length, count - there.size, 'each once')
+  t.notOk(checked.some(fid => there.has(fid)))
+})

@@ -12,6 +12,7 @@ t.test('a usage file is read as MogileFS writes it', async t => {
   const usage = { totalBytes: 102_400, usedBytes: 71_680, utilization: undefined, time: 1 }
   t.strictSame(parseUsage(text), usage)
   t.strictSame(parseUsage(`${text}utilization: 3.10\n`), { ...usage, utilization: 3.1 })
+  t.strictSame(parseUsage(`${text}unreadable: 5 12\n`), { ...usage, unreadable: [5, 12] })
   for (const broken of [
     '',
     'total: 100\n',

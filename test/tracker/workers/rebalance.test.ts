@@ -196,6 +196,14 @@ t.test('a replica does not leave on the word of another one whose bytes are wron
     await readFile(join(cluster.nodes[0]!.root, replicaPath({ devid: 1, fid })), 'utf8'),
     'good bytes',
   )
+  await until('what was seen to be wrong is replaced', async () => {
+    const { devids } = await api.stat({ domain: 'test', key: 'key' })
+    const texts = devids.map(devid => {
+      const root = cluster.nodes[devid - 1]!.root
+      return readFile(join(root, replicaPath({ devid, fid })), 'utf8').catch(() => '')
+    })
+    return (await Promise.all(texts)).join() === 'good bytes,good bytes'
+  })
 })
 
 t.test('trackers share two drains, and one goes on when the other dies', async t => {

@@ -121,6 +121,9 @@ t.test('a job that cannot be done says why, and is done when it can', async t =>
     t.equal((await fail(fid))?.last_error, 'no replica can be read now')
     t.equal(await copiesOf(fid), 1, 'what was copied of it is removed')
     t.strictSame((await cluster.api.stat({ domain: 'test', key: 'bad' })).devids, [devid])
+    await until('people are told', async () =>
+      (await cluster.api.listDamage()).some(damaged => damaged.fid === fid),
+    )
     await cluster.api.remove({ domain: 'test', key: 'bad' })
     await tryNow(fid)
     await until('the job ends with its file', async () => (await job(fid)) === undefined)

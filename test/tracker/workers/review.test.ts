@@ -54,24 +54,41 @@ t.test('a change of a class takes effect on the files that are there', async t =
   }
 })
 
-t.test('no copy is dropped for one that is bad', async t => {
+t.test('no copy is dropped for one that is away, or bad', async t => {
   const cluster = await startCluster(t, { hosts: 3, classes: { photo: 3 }, settings })
   const sql = await openSql(t, cluster.databaseUrl)
   await cluster.client.put('key', 'hello', { class: 'photo', durability: 'everywhere' })
   const { fid, devids } = await cluster.api.stat({ domain: 'test', key: 'key' })
   await cluster.settled()
+  const failure = () =>
+    until('the job has failed', async () => {
+      const [job] = await sql<{ last_error: string | null }>('select last_error from replicate_job')
+      return job?.last_error ?? undefined
+    })
+  const become = (mindevcount: number) =>
+    cluster.api.changeClass({ domain: 'test', name: 'photo' }, { mindevcount })
+  const [node] = cluster.nodes
+  await node?.close()
+  await cluster.api.refresh()
+  await become(2)
+  t.equal(await failure(), 'no copy that is too many can be removed now')
+  t.equal((await replicasOf(cluster, fid)).length, 3)
+  await node?.restart()
+  await until('one goes when all are there', async () => (await copies(cluster, [fid])) === '2')
+  await become(3)
+  await until('there are three again', async () => (await copies(cluster, [fid])) === '3')
+  await cluster.settled()
+
   const spoil = async (devid: number, text: string): Promise<void> => {
     const node = cluster.nodes.find(one => one.devids.includes(devid))
     await writeFile(join(node?.root ?? '', replicaPath({ devid, fid })), text)
   }
   for (const devid of devids) await spoil(devid, 'hallo')
-  await cluster.api.changeClass({ domain: 'test', name: 'photo' }, { mindevcount: 1 })
-  const failed = await until('the job has failed', async () => {
-    const [job] = await sql<{ last_error: string | null }>('select last_error from replicate_job')
-    return job?.last_error ?? undefined
-  })
-  t.match(failed, /^device \d: its bytes are others$/)
+  await become(1)
+  t.match(await failure(), /^device \d: its bytes are others$/)
   t.equal((await replicasOf(cluster, fid)).length, 3, 'all are kept')
+  await until('it is checked', async () => (await sql('select from check_job')).length === 0)
+  t.match(await cluster.api.listDamage(), [{ fid }], 'and people are told')
 
   for (const devid of devids) await spoil(devid, 'hello')
   await sql('update replicate_job set next_try = now()')

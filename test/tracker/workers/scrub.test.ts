@@ -106,6 +106,17 @@ t.test('rot is found and mended also while another copy is on a device that is l
   )
   t.ok((await stat()).devids.includes(1), 'what is lost may come back')
 
+  await client.put('gone', 'hello', { durability: 'everywhere' })
+  const gone = await api.stat({ domain: 'test', key: 'gone' })
+  for (const devid of gone.devids) await rm(pathOf(cluster, devid, gone.fid))
+  await api.startScrub()
+  const damage = await until('people are told', async () => {
+    const found = await api.listDamage()
+    return found.length > 0 && found
+  })
+  t.match(damage, [{ key: 'gone', why: 'no copy of it is left on any device' }])
+  await client.delete('gone')
+
   await flip(pathOf(cluster, 2, fid))
   await flip(pathOf(cluster, 3, fid))
   const sql = await openSql(t, cluster.databaseUrl)

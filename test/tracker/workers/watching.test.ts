@@ -1,9 +1,12 @@
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import type { AddressInfo } from 'node:net'
-import t from 'tap'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
 import { createClient } from '../../../client/index.ts'
-import { startCluster } from '../../helpers/cluster.ts'
+import { replicaPath } from '../../../common/layout.ts'
+import { startCluster, type Cluster } from '../../helpers/cluster.ts'
 import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
 
@@ -40,11 +43,38 @@ t.test('one tracker looks for all, and another one when it is gone', async t => 
   )
 })
 
-t.test('a node whose clock is a day off is read last, gets no files, and is reported', async t => {
-  const cluster = await startCluster(t, { hosts: 2 })
+t.test('what another one sees is believed, and what it cannot reach is looked at', async t => {
+  const { api, databaseUrl } = await startCluster(t, { hosts: 2 })
+  const sql = await openSql(t, databaseUrl)
+  await sql(`
+    update lease set holder = 'another', expires_at = now() + interval '1 hour'
+    where name = 'monitor'`)
+  /** Waits until the tracker knows what the other one says of both devices. */
+  const become = (told: readonly string[], observed: string, why: string | null = null) =>
+    until(`they are ${observed}`, async () => {
+      await sql(`update observation set seen_at = now(), state = ($1::text[])[devid], why = $2`, [
+        told,
+        why,
+      ])
+      const devices = await api.listDevices()
+      return devices.map(device => device.observed).join() === observed && devices
+    })
+  const why = 'what is written does not come back'
+  const seen = await become(['readable', 'unreachable'], 'readable,writeable', why)
+  t.equal(seen[0]?.problem, why)
+  t.equal(seen[1]?.problem, undefined)
+  await api.changeDevice(2, { status: 'readonly' })
+  await become(['readable', 'unreachable'], 'readable,readable')
+  await become(['writeable', 'unreachable'], 'writeable,readable')
+})
+
+/** Stands before the second node, and tells something else than its usage; returns its port. */
+async function startProxy(
+  t: Test,
+  cluster: Cluster,
+  change: (usage: string) => string,
+): Promise<number> {
   const real = cluster.nodes[1]!.service.listening()['http']!
-  let ahead = 86_400
-  // What it stands for: the second node with another clock, which also judges signatures by it.
   const proxy = createServer((request, response) => {
     void (async () => {
       const chunks: Buffer[] = []
@@ -55,10 +85,7 @@ t.test('a node whose clock is a day off is read last, gets no files, and is repo
       })
       const text = Buffer.from(await answer.arrayBuffer())
       const isUsage = request.url?.includes('/usage?')
-      const now = Date.now() / 1000 + ahead
-      const told = isUsage
-        ? Buffer.from(text.toString().replace(/^time: \d+$/m, `time: ${now.toFixed(3)}`))
-        : text
+      const told = isUsage ? Buffer.from(change(text.toString())) : text
       response.writeHead(answer.status, {
         'content-length': told.length,
         ...(answer.headers.get('omg-receipt') && {
@@ -74,7 +101,17 @@ t.test('a node whose clock is a day off is read last, gets no files, and is repo
     proxy.closeAllConnections()
     proxy.close()
   })
-  const { port } = proxy.address() as AddressInfo
+  return (proxy.address() as AddressInfo).port
+}
+
+t.test('a node whose clock is a day off is read last, gets no files, and is reported', async t => {
+  const cluster = await startCluster(t, { hosts: 2 })
+  let ahead = 86_400
+  // What it stands for: a node with another clock, which also judges signatures by it.
+  const port = await startProxy(t, cluster, usage => {
+    const now = Date.now() / 1000 + ahead
+    return usage.replace(/^time: \d+$/m, `time: ${now.toFixed(3)}`)
+  })
   await cluster.api.changeHost('node2', { ip: '127.0.0.1', port })
   // On a busy machine an answer may take more than half a second, by which its clock seems behind.
   const problem = 'clock_skew: the clock of its node is 86400 s ahead'
@@ -91,4 +128,20 @@ t.test('a node whose clock is a day off is read last, gets no files, and is repo
   await until('it is well again', async () =>
     (await cluster.api.listDevices()).every(({ observed }) => observed === 'writeable'),
   )
+})
+
+t.test('a file that a node could not read is checked at once', async t => {
+  const cluster = await startCluster(t, { hosts: 2, settings: { delete_grace_seconds: '0' } })
+  const { api, client } = cluster
+  let told = ''
+  const port = await startProxy(t, cluster, usage => usage + told)
+  await client.put('key', 'hello', { durability: 'everywhere' })
+  const { fid } = await api.stat({ domain: 'test', key: 'key' })
+  const path = join(cluster.nodes[1]!.root, replicaPath({ devid: 2, fid }))
+  await writeFile(path, 'hallo')
+  told = `unreadable: ${fid} 4711\n`
+  await api.changeHost('node2', { ip: '127.0.0.1', port })
+  await until('what was wrong there is replaced', async () => {
+    return (await readFile(path, 'utf8').catch(() => '')) === 'hello'
+  })
 })
