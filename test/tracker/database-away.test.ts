@@ -3,7 +3,7 @@ import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { createLogger } from '../../common/log.ts'
 import { createTracker } from '../../tracker/index.ts'
-import { startCluster, type Cluster } from '../helpers/cluster.ts'
+import { startCluster, trackerConfig, type Cluster } from '../helpers/cluster.ts'
 import { until } from '../helpers/until.ts'
 import { createCall, openUpload, putFile, writeCopy, commit } from './http/calls.ts'
 import { closeLine, open, write } from './wire/files.ts'
@@ -49,23 +49,9 @@ async function startPassage(t: Test, databaseUrl: string) {
 
 /** One more tracker for `cluster`, that reaches the database by `databaseUrl`. */
 async function startTracker(t: Test, { secret, token }: Cluster, databaseUrl: string) {
-  const tracker = createTracker(
-    {
-      databaseUrl,
-      httpListen: '127.0.0.1:0',
-      wireListen: '127.0.0.1:0',
-      wireAllow: '',
-      wireMaxConnections: 4096,
-      wireMaxConnectionsPerAddress: 1024,
-      noJobMaster: false,
-      plugins: '',
-      secret,
-      adminToken: token,
-      open: true,
-      logLevel: 'silent',
-    },
-    createLogger('test', { level: 'silent', fd: 2 }),
-  )
+  const config = { databaseUrl, secret, adminToken: token, open: true, logLevel: 'silent' } as const
+  const log = createLogger('test', { level: 'silent', fd: 2 })
+  const tracker = createTracker(trackerConfig(config), log)
   t.teardown(() => tracker.close())
   await tracker.start()
   return tracker.listening()

@@ -110,7 +110,7 @@ export async function placeReplica(ctx: Hands, content: Content, ends: Ends): Pr
   const copied = await copyReplica(ctx, content, ends)
   if (ctx.cluster.device(ends.to)?.status !== 'drain') return copied
   await ends.leftOver()
-  const drained = new CodedError('invalid_state', 'it is drained meanwhile')
+  const drained = new CodedError('invalid_state', 'it is being drained')
   throw new CopyError('destination', ends.to, drained)
 }
 

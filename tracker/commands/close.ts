@@ -121,16 +121,7 @@ export async function createClose(
 ): Promise<void> {
   const domain = await getDomain(ctx, args.domain)
   const { fid, devid } = args
-  const path = isFid(fid)
-    ? ctx.urls.plain(
-        { devid, fid },
-        { method: 'PUT', alternative: args.alternative, reader: caller.address },
-      )
-    : undefined
-  const [given] = ctx.open ? [args.path] : args.path.split('?', 1)
-  if (path === undefined || given !== path) {
-    throw new CodedError('bogus_args', 'the path is not the one that was given out')
-  }
+  await checkPath(ctx, args, caller)
   const upload = await ctx.names.findOpenUpload(fid)
   if (!upload || upload.expired) throw notOpen()
   const graceSeconds = numberSetting(ctx.cluster.snapshot, 'delete_grace_seconds')
@@ -154,8 +145,10 @@ export async function createClose(
     if (args.checksum && args.verifyChecksum) await verifyChecksum(ctx, args, args.checksum)
     const doubtful: number[] = []
     const devids = await acknowledgedCopies(ctx, upload, { devid, size, doubtful })
-    const { hashtype } = getClassOf(ctx, upload)
-    const { domainId, classId } = upload
+    // The domain is that of the close, where the class of the open may be another one.
+    const { classId } = upload
+    const domainId = domain.id
+    const { hashtype } = getClassOf(ctx, { domainId, classId })
     const replicate = judgeReplicas(ctx, { domainId, classId, size, devids }).kind !== 'satisfied'
     const file = fileKey(domain.id, args.key)
     const committed = await ctx.names.commitUpload({
@@ -183,6 +176,21 @@ export async function createClose(
       await giveUp()
     }
     throw err
+  }
+}
+
+/** Throws bogus_args unless the path is the one that is given out for the device. */
+async function checkPath(ctx: Context, args: CreateCloseArgs, caller: Caller): Promise<void> {
+  const { fid, devid, alternative } = args
+  const [given] = ctx.open ? [args.path] : args.path.split('?', 1)
+  const isGivenOut = (): boolean =>
+    isFid(fid) &&
+    given === ctx.urls.plain({ devid, fid }, { method: 'PUT', alternative, reader: caller.address })
+  if (isGivenOut()) return
+  // Another tracker may have given it out, and know of a device or an address that is new.
+  await ctx.cluster.refreshAfterMiss()
+  if (!isGivenOut()) {
+    throw new CodedError('bogus_args', 'the path is not the one that was given out')
   }
 }
 

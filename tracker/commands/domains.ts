@@ -162,7 +162,8 @@ export async function deleteClass(
   caller: Caller,
 ): Promise<void> {
   checkNames({ domain, name })
-  if (name === 'default') throw new CodedError('nodel_default_class', 'the default class stays')
+  if (name === 'default')
+    throw new CodedError('nodel_default_class', 'the default class cannot be deleted')
   const { domainId, id } = await getClass(ctx, { domain, name })
   await ctx.db.transaction(async tx => {
     await declassifyUploads(tx, domainId, id)

@@ -49,14 +49,14 @@ export async function undrainDevice(ctx: Context, devid: number, caller: Caller)
   await ctx.cluster.refresh()
   if (!ctx.cluster.device(devid)) throw new CodedError('no_device', `no device ${devid}`)
   if (!(await undrainAll(ctx, [devid], caller))) {
-    throw new CodedError('not_draining', `device ${devid} is not to be emptied`)
+    throw new CodedError('not_draining', `device ${devid} is not being drained`)
   }
 }
 
 /** Calls it off for all devices of a host. Throws host_not_found or not_draining. */
 export async function undrainHost(ctx: Context, name: string, caller: Caller): Promise<void> {
   if (!(await undrainAll(ctx, await devicesOf(ctx, name), caller))) {
-    throw new CodedError('not_draining', `no device of ${name} is to be emptied`)
+    throw new CodedError('not_draining', `no device of ${name} is being drained`)
   }
 }
 

@@ -139,7 +139,7 @@ export async function createDevice(
   const { devid, weight = 100 } = args
   const status = deviceStatus(args.status ?? 'alive', 'invalid_state')
   if (!(Number.isInteger(devid) && devid >= 1 && devid < 2 ** 31)) {
-    throw new CodedError('invalid_devid', `no device can be number ${devid}`)
+    throw new CodedError('invalid_devid', `${devid} cannot be the number of a device`)
   }
   await ctx.cluster.refresh()
   const host = hostOf(ctx, args)

@@ -42,7 +42,7 @@ export async function getFileKey(
 ): Promise<FileKey> {
   const { id } = await getDomain(ctx, domain)
   if (key.length === 0) throw new CodedError('no_key', 'no key given')
-  if (key.length > maxKeyBytes) throw new CodedError('unknown_key', 'no key is so long')
+  if (key.length > maxKeyBytes) throw new CodedError('unknown_key', 'keys are never that long')
   return fileKey(id, key)
 }
 

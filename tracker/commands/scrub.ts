@@ -51,7 +51,7 @@ export async function beginScrub(ctx: Context, args: ScrubArgs, caller: Caller):
 export async function endScrub({ db }: Database, id: number, caller: Caller): Promise<void> {
   await db.transaction(async tx => {
     if (!(await removeScrub(tx, id))) {
-      throw new CodedError('scrub_not_found', `no scrub ${id} was asked for`)
+      throw new CodedError('scrub_not_found', `there is no scrub ${id}`)
     }
     await insertAudit(tx, caller, { action: 'scrub.stop', detail: { id } })
   })

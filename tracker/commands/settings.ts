@@ -45,7 +45,7 @@ export async function setSetting(
 ): Promise<void> {
   const rule = ruleOf(name)
   // eslint-disable-next-line no-control-regex -- these are what a value must not hold
-  if (value !== undefined && (value.length > maxValue || /[\0-\x1f\x7f]/.test(value))) {
+  if (value !== undefined && (value.length > maxValue || /[\0-\x1f\x7f\ufffd]/.test(value))) {
     throw new CodedError('invalid_format', `${name} is at most ${maxValue} characters of one line`)
   }
   const kept = rule(value)

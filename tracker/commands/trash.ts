@@ -43,10 +43,10 @@ export async function undeleteFile(
   const taken = new CodedError('key_exists', 'the key is taken by another file')
   if (await ctx.names.findFile(ref)) throw taken
   const found = await findTrash(ctx.db, fileKey(ref.domainId, key), fid)
-  const unknown = new CodedError('unknown_key', `nothing of that name can be had back`)
+  const unknown = new CodedError('unknown_key', 'no deleted file of that name can be restored')
   if (!found) throw unknown
   if (!(await isThere(ctx, found))) {
-    throw new CodedError('no_replica', 'none of its replicas can be seen now')
+    throw new CodedError('no_replica', 'none of its replicas can be reached now')
   }
   try {
     if (!(await restoreTrash(ctx.db, found, caller))) throw unknown

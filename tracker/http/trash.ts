@@ -27,7 +27,7 @@ export const trashRoutes: FastifyPluginAsyncTypebox<{ readonly ctx: Context }> =
       onRequest: requireAccess(ctx, 'read'),
       schema: {
         tags,
-        summary: 'List deleted files that can be had back',
+        summary: 'List deleted files that can be restored',
         params: DomainParams,
         querystring: TrashQuery,
         response: { 200: TrashList, ...errors },
@@ -85,7 +85,7 @@ export const trashRoutes: FastifyPluginAsyncTypebox<{ readonly ctx: Context }> =
       onRequest: requireAccess(ctx, 'admin'),
       schema: {
         tags,
-        summary: 'Let go of all that can be had back',
+        summary: 'Empty the trash: nothing in it can be restored afterwards',
         params: DomainParams,
         response: { 200: Purged, ...errors },
       },

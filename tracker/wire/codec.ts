@@ -147,7 +147,7 @@ export function rawPath(url: string): RawPath {
  */
 export type Pair = readonly [name: string, value: string | number | RawPath | readonly string[]]
 
-const pairName = /^[a-z_][A-Za-z0-9_]*$/
+const pairName = /^[A-Za-z_][A-Za-z0-9_]*$/
 
 /** True for what a pair of a reply can be called. */
 export function isPairName(name: string): boolean {

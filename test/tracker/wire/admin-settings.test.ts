@@ -103,6 +103,7 @@ t.test('settings', async t => {
       ['set_server_setting key=skip_mkcol&value=maybe', 'invalid_format'],
       ['set_server_setting key=memcache_ttl&value=1h', 'invalid_format'],
       ['set_server_setting key=memcache_servers&value=a%00b', 'invalid_format'],
+      ['set_server_setting key=memcache_servers&value=%ff', 'invalid_format'],
       ['set_server_setting key=zone_x&value=10.0.0.0/8,wide', 'invalid_format'],
       ['set_server_setting key=fsck_checksum&value=md5', 'invalid_format'],
       ['set_server_setting key=fsck_checksum', 'invalid_format'],

@@ -159,6 +159,34 @@ t.test('opening and closing', async t => {
     t.equal(pairsOf(await talk.ask('file_info domain=test&key=second+name')).get('class'), 'single')
   })
 
+  t.test('the domain of the close counts, and the number of the class there', async t => {
+    await talk.ask('create_domain domain=other')
+    await talk.ask('create_class domain=other&class=both&mindevcount=2')
+    const opened = await open(talk, 'moved', { class: 'single' })
+    await write(opened.targets[0]!.path, 'hello')
+    t.equal(await talk.ask(closeLine(opened, 'moved', { domain: 'other' })), 'OK ')
+    const info = (): Promise<string> => talk.ask('file_info domain=other&key=moved')
+    t.equal(pairsOf(await info()).get('class'), 'both')
+    await until('it has the copies of that class', async () =>
+      (await info()).endsWith('devcount=2'),
+    )
+  })
+
+  t.test('a file that changes its name or class while its copy is made has the copy', async t => {
+    await cluster.api.createClass('test', { name: 'both', mindevcount: 2 })
+    const keys = Array.from({ length: 8 }, (_, i) => `renamed ${i}`)
+    for (const key of keys) {
+      await put(talk, 'temporary', 'hello')
+      t.equal(await talk.ask(`rename domain=test&from_key=temporary&to_key=${key}`), 'OK ')
+      t.equal(await talk.ask(`updateclass domain=test&key=${key}&class=both`), 'OK ')
+    }
+    const questions = keys.map(key => `file_info domain=test&key=${key}\n`).join('')
+    await until('all have two copies', async () => {
+      const answers = await talk.exchange(questions, keys.length)
+      return answers.every(answer => pairsOf(answer).get('devcount') === '2')
+    })
+  })
+
   t.test('closing at the same time, one client wins', async t => {
     const opened = await open(talk, 'race', { class: 'single' })
     await write(opened.targets[0]!.path, 'hello')

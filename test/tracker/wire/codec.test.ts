@@ -184,7 +184,7 @@ t.test('an OK line', async t => {
 })
 
 t.test('a reply that clients could not read is not made', async t => {
-  for (const bad of ['', '1a', 'a b', 'a=b', 'a&b', 'A', 'é', 'a\n', '-']) {
+  for (const bad of ['', '1a', 'a b', 'a=b', 'a&b', 'é', 'a\n', '-']) {
     t.throws(() => formatOk([[bad, '']]), RangeError, `name ${JSON.stringify(bad)}`)
   }
   for (const bad of ['', 'http://h/%41', 'http://h/a b', 'x?a=1', 'x&y', 'x\r\n', 'é']) {

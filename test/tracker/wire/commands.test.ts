@@ -34,6 +34,7 @@ t.test('the commands', async t => {
       [`create_open domain=test&class=none&key=${long}&fid=1`, 'unreg_class'],
       [`create_open domain=test&key=${long}&fid=1`, 'db'],
       ['create_open domain=test&key=k&fid=1', 'fid_in_use'],
+      ['create_open domain=test&key=k&fid=-1', 'fid_in_use'],
       ['create_open domain=test&key=k&fid=2000000000', 'fid_in_use'],
       ['create_open domain=test&key=k&fid=18446744073709551616', 'fid_in_use'],
       [`get_paths key=${long}`, 'no_domain'],
@@ -98,6 +99,7 @@ t.test('the commands', async t => {
       ['pathcount=x', '2'],
       ['pathcount=1', '2'],
       ['pathcount=3', '3'],
+      ['pathcount=%2B3', '3'],
       ['pathcount=99', '3'],
       ['pathcount=99&noverify=1', '3'],
     ]

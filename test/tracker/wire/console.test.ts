@@ -44,6 +44,7 @@ t.test('the console of a tracker', async t => {
       ],
       ['!to replicate :wake_up', ['Message sent to 1 children.', '.']],
       ['!to nothing :wake_up', ['Message sent to 0 children.', '.']],
+      ['!to no-thing :wake_up', ['Message sent to 0 children.', '.']],
       ['!to replicate', ['ERROR: usage: !to <jobclass> <message>', '.']],
       ['!watch', ['Added you to watcher list.', '.']],
       ['!watch', ['Removed you from watcher list.', '.']],

@@ -25,7 +25,7 @@ t.test('debugging', async t => {
 
   t.test('clear_cache reads everything anew and gives its arguments back', async t => {
     await sql(`insert into domain (name) values ('behind its back')`)
-    t.equal(await talk.ask('clear_cache all=1&x=a+b&1bad=2&callid=7'), 'OK all=1&x=a+b&callid=7')
+    t.equal(await talk.ask('clear_cache All=1&x=a+b&1bad=2&callid=7'), 'OK All=1&x=a+b&callid=7')
     t.match(await talk.ask('get_domains'), /=behind\+its\+back&/)
     t.equal(await talk.ask('do_monitor_round'), 'OK ')
   })

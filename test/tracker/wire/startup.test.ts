@@ -3,7 +3,7 @@ import { createServer, type AddressInfo, type Socket } from 'node:net'
 import { pino } from 'pino'
 import t from 'tap'
 import { createTracker } from '../../../tracker/index.ts'
-import { startCluster } from '../../helpers/cluster.ts'
+import { startCluster, trackerConfig } from '../../helpers/cluster.ts'
 import { freePort } from '../../helpers/edges.ts'
 import { until } from '../../helpers/until.ts'
 import { openSql } from '../database.ts'
@@ -26,22 +26,9 @@ t.test(
     await sql('update host set port = $1', [(silent.address() as AddressInfo).port])
 
     const port = await freePort()
-    const tracker = createTracker(
-      {
-        databaseUrl: cluster.databaseUrl,
-        httpListen: '127.0.0.1:0',
-        wireListen: `127.0.0.1:${port}`,
-        wireAllow: '',
-        wireMaxConnections: 10,
-        wireMaxConnectionsPerAddress: 10,
-        noJobMaster: false,
-        plugins: '',
-        secret: cluster.secret,
-        open: true,
-        logLevel: 'error',
-      },
-      pino({ level: 'silent' }),
-    )
+    const { databaseUrl, secret } = cluster
+    const config = { databaseUrl, secret, open: true, wireListen: `127.0.0.1:${port}` }
+    const tracker = createTracker(trackerConfig(config), pino({ level: 'silent' }))
     t.teardown(() => tracker.close())
     const started = tracker.start()
     const talk = await until('it listens', async (): Promise<Talk | undefined> => {

@@ -76,6 +76,22 @@ t.test('two trackers on one database', async t => {
     }
   })
 
+  t.test('an upload to where only one can know of is closed through the other', async t => {
+    const mask = '127.0.0.0/8'
+    const changes = [
+      `host=node1&altip=127.0.0.2&altmask=${mask}`,
+      `host=node2&altip=127.0.0.3&altmask=${mask}`,
+      'host=node1&altip=&altmask=',
+      'host=node2&altip=&altmask=',
+    ]
+    for (const change of changes) {
+      t.match(await one.ask(`update_host ${change}`), /^OK /)
+      const opened = await open(one, 'once', { class: 'single' })
+      await write(opened.targets[0]!.path.replace(/127\.0\.0\.\d/, '127.0.0.1'), 'hello')
+      t.equal(await other.ask(closeLine(opened, 'once')), 'OK ')
+    }
+  })
+
   t.test('files are seen at once by both', async t => {
     const { fid } = await put(one, 'seen', 'hello', { class: 'single' })
     t.match(await other.ask('file_info domain=test&key=seen'), new RegExp(`^OK fid=${fid}&`))

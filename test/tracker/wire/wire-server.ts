@@ -125,7 +125,7 @@ export function hold<T>(): { promise: Promise<T>; resolve: (value: T) => void } 
 /** Resolves once it holds. Throws an Error after ten seconds. */
 export async function until(condition: () => boolean): Promise<void> {
   for (let n = 0; !condition(); n++) {
-    if (n === 2_000) throw new Error(`did not come true: ${String(condition)}`)
+    if (n === 12_000) throw new Error(`did not come true: ${String(condition)}`)
     await sleep(5)
   }
 }

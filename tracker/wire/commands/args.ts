@@ -52,7 +52,7 @@ export class Args {
 
   /** Leading digits with their sign; anything else counts as 0. */
   integer(name: string): number {
-    return Number(/^\s*(-?\d+)/.exec(this.#values.get(name) ?? '')?.[1] ?? 0)
+    return Number(/^\s*([+-]?\d+)/.exec(this.#values.get(name) ?? '')?.[1] ?? 0)
   }
 
   /** The same without sign: what is negative counts as 0. */

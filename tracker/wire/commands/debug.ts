@@ -140,7 +140,9 @@ export const debugCommands: Handlers = {
   },
 
   async file_debug(ctx, args, caller) {
-    let fid = Math.min(args.number('fid'), Number.MAX_SAFE_INTEGER)
+    let fid = args.number('fid')
+    // No content has so high a number.
+    if (!Number.isSafeInteger(fid)) fid = 0
     if (!args.flag('fid')) {
       const domain = await domainOf(ctx, args)
       fid = (await statFile(ctx, { domain, key: args.bytes('key') })).fid

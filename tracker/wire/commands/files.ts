@@ -75,7 +75,7 @@ export const fileCommands: Handlers = {
       domain: args.text('domain'),
       key: args.bytes('key'),
       class: args.text('class'),
-      fid: args.number('fid'),
+      fid: args.integer('fid'),
       multiple,
       size: args.number('size'),
     })

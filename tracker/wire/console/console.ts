@@ -100,7 +100,7 @@ function want(jobs: Jobs, args: string): string {
 }
 
 function tell(jobs: Jobs, args: string): string {
-  const [, job, message] = /^(\w+)\s+(.+)$/s.exec(args) ?? []
+  const [, job, message] = /^(\S+)\s+(.+)$/s.exec(args) ?? []
   if (job === undefined || message === undefined) return 'ERROR: usage: !to <jobclass> <message>'
   return `Message sent to ${jobs.tell(job, message.trimEnd())} children.`
 }
