@@ -82,3 +82,11 @@ export function mergePage({ files, prefixes }: FileList): (FileEntry | PrefixEnt
 function bytesOf({ key, keyBytes }: { key: string; keyBytes?: string | undefined }): Buffer {
   return keyBytes === undefined ? Buffer.from(key) : Buffer.from(keyBytes, 'base64url')
 }
+
+/** A file that was put. */
+export interface PutResult extends FileEntry {
+  /** Verified copies on disk at that moment. */
+  readonly copies: number
+  /** Why there are fewer copies than the durability asks, as in a cluster of one host. */
+  readonly reduced?: string
+}

@@ -13,6 +13,7 @@ import {
   type FileEntry,
   type LocatedFile,
   type PrefixEntry,
+  type PutResult,
 } from './entries.ts'
 import { reproxyHeadersOf, type ReproxyHeaders } from './headers.ts'
 import type { Reader } from './reader.ts'
@@ -48,14 +49,6 @@ export interface PutOptions extends FileFields, CallOptions {
   readonly sha256?: string | undefined
   /** Told how far the body has got. What it throws fails the put. */
   readonly onProgress?: ((progress: Progress) => void) | undefined
-}
-
-/** A file that was put. */
-export interface PutResult extends FileEntry {
-  /** Verified copies on disk at that moment. */
-  readonly copies: number
-  /** Why there are fewer copies than the durability asks, as in a cluster of one host. */
-  readonly reduced?: string
 }
 
 /** How a file is read: a part of it, and under which conditions. */

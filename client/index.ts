@@ -85,14 +85,13 @@ export type { DeletedMany, Keys } from './batches.ts'
 export type { PutBody } from './body.ts'
 export type { Conditions } from './conditions.ts'
 export type { ReadableFile } from './download.ts'
-export type { FileEntry, LocatedFile, PrefixEntry } from './entries.ts'
+export type { FileEntry, LocatedFile, PrefixEntry, PutResult } from './entries.ts'
 export type {
   FileFields,
   Files,
   GetOptions,
   ListOptions,
   PutOptions,
-  PutResult,
   SignedGet,
   Unconditional,
 } from './files.ts'

@@ -159,7 +159,7 @@ export function openPartLane(
   }
 
   const unfinished = (): CodedError =>
-    new CodedError('storage_unreachable', `${target.host} has not got all parts`)
+    new CodedError('storage_unreachable', `${target.host} does not have all parts`)
 
   function stop(reason: unknown): void {
     failed = true

@@ -2,8 +2,7 @@
 import { CodedError } from '../common/errors.ts'
 import type { OpenUpload } from '../common/protocol/files.ts'
 import { parseReceipt } from '../common/signing.ts'
-import { toEntry } from './entries.ts'
-import type { PutResult } from './files.ts'
+import { toEntry, type PutResult } from './entries.ts'
 import type { StoredUpload, UploadTicket } from './ticket.ts'
 import type { CallOptions, FileRef, TrackerApi } from './tracker-api/index.ts'
 

@@ -152,7 +152,7 @@ async function sendParts(options: SendOptions & { readonly signal: AbortSignal }
   // The last two may have come to their ends side by side.
   if (receipt === undefined) await ask()
   if (receipt === undefined) {
-    throw new UploadError('storage_unreachable', 'the storage node has not got all parts')
+    throw new UploadError('storage_unreachable', 'the storage node does not have all parts')
   }
   return receipt
 }

@@ -1,6 +1,6 @@
 /** What a command prints: results on standard output, everything else on standard error. */
 import type { FileEntry } from '../entries.ts'
-import type { PutResult } from '../files.ts'
+import type { PutResult } from '../entries.ts'
 import { OutputClosed } from './failure.ts'
 import { escapeControls, formatTable, type Cell, type Column } from './text.ts'
 

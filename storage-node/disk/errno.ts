@@ -31,7 +31,7 @@ export function explain(err: unknown, devid: number): unknown {
     case 'EROFS':
     case 'EACCES':
     case 'EPERM':
-      return new CodedError('device_readonly', `dev${devid} does not let us`, because)
+      return new CodedError('device_readonly', `dev${devid} denies access`, because)
     case 'EIO':
     case 'ETIMEDOUT':
     // Structures of the file system that do not hold together, and devices that are gone or broken.

@@ -231,7 +231,7 @@ export class PartWriter {
     if (found && !replace) throw fidExists()
     // It has been read to be compared.
     if (compares && length > 0) {
-      throw new CodedError('range_not_satisfiable', 'of this file there are no parts')
+      throw new CodedError('range_not_satisfiable', 'no part of this file is there')
     }
     return undefined
   }

@@ -40,7 +40,7 @@ export async function bodyOf(request: IncomingMessage): Promise<Buffer> {
 
 /** Resolves once `condition` holds; gives up after five seconds. */
 export async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 5_000
+  const deadline = performance.now() + 60_000
   while (!condition()) {
     if (performance.now() > deadline) throw new Error('the condition never held')
     await new Promise(resolve => setTimeout(resolve, 5))

@@ -14,7 +14,7 @@ import {
 } from '../../reproxy/index.ts'
 
 /** Waits until `condition` holds; fails the test when it does not within `timeoutMs`. */
-export async function until(condition: () => boolean, timeoutMs = 5000): Promise<void> {
+export async function until(condition: () => boolean, timeoutMs = 60_000): Promise<void> {
   const deadline = performance.now() + timeoutMs
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`waited in vain for ${condition.toString()}`)

@@ -5,7 +5,7 @@ import { replicaPath } from '../../common/layout.ts'
 import { until } from '../helpers/until.ts'
 import { startDaemon } from './daemon.ts'
 import { makeFaultyDisk, noFaults } from './faulty-disk.ts'
-import { freePort } from './nginx.ts'
+import { freePort } from '../helpers/edges.ts'
 import { filesBelow, send } from './node.ts'
 
 const path = replicaPath({ devid: 1, fid: 7 })

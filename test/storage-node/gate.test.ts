@@ -1,6 +1,6 @@
 import t from 'tap'
 import { Gate } from '../../storage-node/disk/gate.ts'
-import { until } from './node.ts'
+import { until } from '../helpers/until.ts'
 
 type Done = (err: Error | null, value?: unknown) => void
 const quick = { limit: 2, waiting: 2, hangMs: 100, probeMs: 50 }

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { buffer, text } from 'node:stream/consumers'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
+import { until } from '../helpers/until.ts'
 import {
   exchange,
   filesBelow,
@@ -11,7 +12,6 @@ import {
   signed,
   startNode,
   statusAndCode,
-  until,
   type TestNode,
 } from './node.ts'
 

@@ -1,9 +1,9 @@
 /** nginx with its dav module in the place of a storage node. */
 import { spawn, spawnSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { createServer, type AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import type { Test } from 'tap'
+import { freePort } from '../helpers/edges.ts'
 import { until } from '../helpers/until.ts'
 import { send } from './node.ts'
 
@@ -51,13 +51,4 @@ export async function startNginx(
   })
   await until('nginx serves', async () => (await send(port, 'GET', '/')).status === 200)
   return { port, pid: child.pid! }
-}
-
-/** A port that nobody listened on a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await new Promise(resolve => server.once('listening', resolve))
-  const { port } = server.address() as AddressInfo
-  await new Promise(resolve => server.close(resolve))
-  return port
 }

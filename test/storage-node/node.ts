@@ -150,12 +150,3 @@ export function filesBelow(directory: string): string[] {
   const names = readdirSync(directory, { recursive: true }) as string[]
   return names.filter(name => !statSync(join(directory, name)).isDirectory()).sort()
 }
-
-/** Waits until `condition` holds; fails after ten seconds. */
-export async function until(what: string, condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000
-  while (!condition()) {
-    if (performance.now() > deadline) throw new Error(`not within 10 s: ${what}`)
-    await new Promise(resolve => setTimeout(resolve, 10))
-  }
-}

@@ -9,8 +9,8 @@ import t, { type Test } from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { connectRaw, type RawHttp } from '../bench/raw-http.ts'
 import { runProgram, startDaemon } from './daemon.ts'
+import { freePort } from '../helpers/edges.ts'
 import { until } from '../helpers/until.ts'
-import { freePort } from './nginx.ts'
 import { filesBelow, send } from './node.ts'
 
 const path = replicaPath({ devid: 1, fid: 7 })

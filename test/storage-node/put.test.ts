@@ -6,16 +6,8 @@ import { join } from 'node:path'
 import t from 'tap'
 import { replicaPath } from '../../common/layout.ts'
 import { checkReceipt, parseReceipt } from '../../common/signing.ts'
-import {
-  exchange,
-  filesBelow,
-  keys,
-  secret,
-  signed,
-  startNode,
-  statusAndCode,
-  until,
-} from './node.ts'
+import { until } from '../helpers/until.ts'
+import { exchange, filesBelow, keys, secret, signed, startNode, statusAndCode } from './node.ts'
 
 const replica = { devid: 1, fid: 7 }
 const path = replicaPath(replica)

@@ -1,7 +1,7 @@
 import t, { type Test } from 'tap'
 import type { Logger } from '../../common/log.ts'
 import { createRecovery } from '../../storage-node/device/recovery.ts'
-import { until } from './node.ts'
+import { until } from '../helpers/until.ts'
 
 const firstMs = 12
 

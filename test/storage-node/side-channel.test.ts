@@ -8,7 +8,8 @@ import { createLogger } from '../../common/log.ts'
 import { replicaPath } from '../../common/layout.ts'
 import { createStorageNode } from '../../storage-node/index.ts'
 import { startDaemon } from './daemon.ts'
-import { startNode, until, type TestNode } from './node.ts'
+import { until } from '../helpers/until.ts'
+import { startNode, type TestNode } from './node.ts'
 
 const path = replicaPath({ devid: 1, fid: 7 })
 
