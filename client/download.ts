@@ -8,6 +8,7 @@ import { toEntry, type FileEntry } from './entries.ts'
 import { headersOf } from './headers.ts'
 import type { Sink } from './read-connection.ts'
 import type { OpenReplica, Reader } from './reader.ts'
+import type { ReplicaReports } from './replica-reports.ts'
 import { createReplicas, type Range, type Replicas } from './replicas.ts'
 
 /**
@@ -42,6 +43,7 @@ export interface ReadableFile extends FileEntry {
 
 export interface DownloadOptions {
   readonly reader: Reader
+  readonly reports: ReplicaReports
   /** What is to be read. */
   readonly located: Located
   /** Asks for it anew. */
@@ -83,12 +85,12 @@ interface Reading {
 }
 
 async function begin(located: Located, options: DownloadOptions): Promise<ReadableFile> {
-  const { reader, locate, verify, signal: outer } = options
+  const { reader, reports, locate, verify, signal: outer } = options
   const range = rangeOf(located.size, options)
   const whole = range.end - range.start === located.size
   const abort = new AbortController()
   const { signal } = abort
-  const replicas = createReplicas({ reader, located, locate, signal })
+  const replicas = createReplicas({ reader, located, locate, reports, signal })
   const sha256 = whole && verify ? located.sha256 : undefined
   const reading: Reading = { range, replicas, sha256, signal }
 
@@ -206,8 +208,10 @@ function createFlow(
       if (at < range.end) return stream.push(chunk)
       // Before the last piece goes out: a reader must not get all of a bad file.
       const mismatch = compare(hash?.digest('hex'), sha256)
-      if (mismatch) stream.destroy(mismatch)
-      else stream.push(chunk)
+      if (mismatch) {
+        replicas.rejectUsed()
+        stream.destroy(mismatch)
+      } else stream.push(chunk)
       return false
     },
   })

@@ -17,6 +17,7 @@ import {
 } from './entries.ts'
 import { reproxyHeadersOf, type ReproxyHeaders } from './headers.ts'
 import type { Reader } from './reader.ts'
+import type { ReplicaReports } from './replica-reports.ts'
 import type { StorageClient } from './storage.ts'
 import type { Progress } from './lanes.ts'
 import type { StoredUpload, UploadTicket } from './ticket.ts'
@@ -165,6 +166,7 @@ export interface FilesOptions {
   readonly api: TrackerApi
   readonly storage: StorageClient
   readonly reader: Reader
+  readonly reports: ReplicaReports
   readonly domain: string
   /** Class and durability of puts that name none. */
   readonly class?: string | undefined
@@ -188,7 +190,7 @@ const pageSize = 1000
 
 /** Creates the methods over one domain; cheap. */
 export function createFiles(options: FilesOptions): Files {
-  const { api, storage, reader, domain } = options
+  const { api, storage, reader, reports, domain } = options
   const ref = (key: Key): { domain: string; key: Key } => ({ domain, key })
 
   async function locate(key: Key, { signal }: CallOptions = {}): Promise<LocatedFile> {
@@ -217,7 +219,8 @@ export function createFiles(options: FilesOptions): Files {
     const locate = (): Promise<Located> => api.locate(ref(key), { signal })
     const located = await locate()
     if (isNotModified(located, conditions)) return undefined
-    return await download({ reader, located, locate, start, end, verify, signal, conditions })
+    const part = { start, end, verify, signal, conditions }
+    return await download({ reader, reports, located, locate, ...part })
   }
 
   async function* list({

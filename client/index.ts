@@ -25,6 +25,7 @@
 import type { Durability } from '../common/protocol/files.ts'
 import { createFiles, type Files } from './files.ts'
 import { createReader } from './reader.ts'
+import { createReplicaReports } from './replica-reports.ts'
 import { createStorageClient } from './storage.ts'
 import { createTrackerApi, type TrackerApi } from './tracker-api/index.ts'
 
@@ -54,6 +55,9 @@ export interface Client extends Files {
   close(): Promise<void>
 }
 
+/** Milliseconds after which a report of a bad replica is dropped. */
+const reportMs = 2_000
+
 /** Creates a client; it connects when it is used. Throws bad_args for a tracker URL that is none. */
 export function createClient({ trackers, token, budgetMs, ...options }: ClientOptions): Client {
   const api = createTrackerApi({ trackers, token, budgetMs })
@@ -61,8 +65,11 @@ export function createClient({ trackers, token, budgetMs, ...options }: ClientOp
   // reader puts.
   const storage = createStorageClient({ connectionsPerHost: Infinity })
   const reader = createReader({ storage })
+  const reports = createReplicaReports(report =>
+    api.reportReplica(report, { signal: AbortSignal.timeout(reportMs) }),
+  )
   const clientOf = (domain: string): Client => ({
-    ...createFiles({ ...options, domain, api, storage, reader }),
+    ...createFiles({ ...options, domain, api, storage, reader, reports }),
     domain: clientOf,
     api,
     async close() {

@@ -2,9 +2,10 @@
  * Choosing the replica to read one content from. All replicas of a fid are equal bytes, so a read
  * that breaks off goes on from another one at the exact offset.
  */
-import { CodedError } from '../common/errors.ts'
+import { CodedError, isCoded } from '../common/errors.ts'
 import type { Located } from '../common/protocol/files.ts'
 import type { OpenReplica, Reader } from './reader.ts'
+import type { ReplicaReports } from './replica-reports.ts'
 
 /** The bytes from `start` up to and without `end`. */
 export interface Range {
@@ -17,6 +18,8 @@ export interface ReplicasOptions {
   readonly located: Located
   /** Asks the tracker again: replicas move, and signed URLs expire. */
   readonly locate: () => Promise<Located>
+  /** Told of replicas that are missing, or have other bytes. */
+  readonly reports: ReplicaReports
   readonly signal: AbortSignal
 }
 
@@ -36,7 +39,13 @@ export interface Replicas {
 }
 
 /** Begins with the replica that `located` names first; opens nothing yet. */
-export function createReplicas({ reader, located, locate, signal }: ReplicasOptions): Replicas {
+export function createReplicas({
+  reader,
+  located,
+  locate,
+  reports,
+  signal,
+}: ReplicasOptions): Replicas {
   let { urls } = located
   let next = 0
   let mayLocate = true
@@ -51,6 +60,7 @@ export function createReplicas({ reader, located, locate, signal }: ReplicasOpti
     const replica = await reader.open(url, { ...part, signal })
     if (replica.size === located.size) return replica
     replica.close()
+    reports.report(url, 'size')
     throw new CodedError(
       'size_mismatch',
       `a replica has ${replica.size} bytes, not ${located.size}`,
@@ -67,6 +77,7 @@ export function createReplicas({ reader, located, locate, signal }: ReplicasOpti
             return await openOne(url, range)
           } catch (err) {
             signal.throwIfAborted()
+            if (isCoded(err, 'not_found')) reports.report(url, 'missing')
             failures.push(err)
           }
         }
@@ -83,7 +94,10 @@ export function createReplicas({ reader, located, locate, signal }: ReplicasOpti
     },
     failed: error => void failures.push(error),
     rejectUsed() {
-      for (const id of used) rejected.add(id)
+      for (const id of used) {
+        rejected.add(id)
+        reports.report(id, 'digest')
+      }
       used.clear()
       next = 0
     },

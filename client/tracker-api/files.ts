@@ -11,7 +11,7 @@ import type {
   OpenedUpload,
   OpenUpload,
 } from '../../common/protocol/files.ts'
-import type { Purged, TrashList } from '../../common/protocol/upkeep.ts'
+import type { Purged, ReplicaReport, TrashList } from '../../common/protocol/upkeep.ts'
 import {
   bytesOf,
   domainPath,
@@ -63,6 +63,8 @@ export interface FileApi {
     commit: CommitUpload,
     options?: CallOptions,
   ): Promise<Committed>
+  /** Reports a replica that is not what it should be; the tracker checks its file soon. */
+  reportReplica(report: ReplicaReport, options?: CallOptions): Promise<void>
   /** Gives up an upload. It is no error when it is gone already. */
   abandonUpload(ref: { domain: string; upload: string }, options?: CallOptions): Promise<void>
 }
@@ -167,6 +169,8 @@ export function createFileApi({ request }: TrackerPool): FileApi {
       const path = `${uploadPath(ref)}/commit`
       return request('POST', path, { body, idempotent: true, extraMs, ...options })
     },
+
+    reportReplica: (body, options) => request('POST', '/v1/reports/replica', { body, ...options }),
 
     abandonUpload: (ref, options) =>
       request<void>('DELETE', uploadPath(ref), options).catch((err: unknown) => {

@@ -2,7 +2,7 @@
 import { createTrackerApi, type TrackerApi } from '../../client/tracker-api/index.ts'
 import { ConfigError, parseAddress } from '../../common/config.ts'
 import { isCoded } from '../../common/errors.ts'
-import { replicaOf } from '../nodes/reports.ts'
+import { replicaOf } from '../../client/replica-reports.ts'
 import { createLineTracker, TrackerRefusal, type LineTracker } from './line-tracker.ts'
 
 export interface FileName {
@@ -120,5 +120,5 @@ async function askApi(
 }
 
 function fidOf([first = '']: readonly string[]): number | undefined {
-  return replicaOf(/^https?:\/\/[^/]*(\/.*)$/i.exec(first)?.[1] ?? '')?.fid
+  return replicaOf(first)?.fid
 }

@@ -4,7 +4,7 @@
  */
 import { ClientGone } from '../front/client-sink.ts'
 import type { Nodes, NodeState } from '../nodes/nodes.ts'
-import type { ReplicaReports } from '../nodes/reports.ts'
+import type { ReplicaReports } from '../../client/replica-reports.ts'
 import type { RetryBudget } from '../nodes/retry-budget.ts'
 import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
@@ -164,7 +164,7 @@ export class Replicas {
   /** The node ended its body cleanly, but early. */
   shortened(exchange: Exchange): void {
     exchange.discard()
-    if (this.#current) this.#options.reports.report(this.#current.target, 'short')
+    if (this.#current) this.#options.reports.report(this.#current.target.path, 'short')
     this.#spoil('short')
   }
 
@@ -173,7 +173,7 @@ export class Replicas {
     const current = this.#current
     if (!current) return
     current.attempt.outcome = 'body digest'
-    this.#options.reports.report(current.target, 'digest')
+    this.#options.reports.report(current.target.path, 'digest')
     this.#options.metrics.failover('body')
     this.#current = undefined
   }

@@ -5,7 +5,7 @@
 import { ClientGone } from '../front/client-sink.ts'
 import type { ResponseHead } from '../http/response-parser.ts'
 import type { Nodes } from '../nodes/nodes.ts'
-import type { ReplicaProblem, ReplicaReports } from '../nodes/reports.ts'
+import type { ReplicaProblem, ReplicaReports } from '../../client/replica-reports.ts'
 import type { RetryBudget } from '../nodes/retry-budget.ts'
 import type { Target } from '../nodes/targets.ts'
 import type { Metrics } from '../operation/metrics.ts'
@@ -178,7 +178,7 @@ export class Search<Answer extends { kind: string }> {
     if (head.status >= 500) breaker.failed()
     else breaker.succeeded()
     const problem = problems[outcome]
-    if (problem) reports.report(target, problem)
+    if (problem) reports.report(target.path, problem)
     else if (head.status < 500) candidates.failed(target)
     this.#goOn(attempt, 'head')
   }

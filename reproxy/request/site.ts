@@ -15,7 +15,7 @@ import type { ReproxyConfig } from '../config/schema.ts'
 import { createDirect, type Direct } from '../direct/direct.ts'
 import { createLocator } from '../direct/locate.ts'
 import { createNodes, type Nodes } from '../nodes/nodes.ts'
-import { createReplicaReports } from '../nodes/reports.ts'
+import { createTrackerReports } from '../nodes/reports.ts'
 import { RetryBudget } from '../nodes/retry-budget.ts'
 import { AllowList, parseAllowList } from '../nodes/targets.ts'
 import { createTrackerAgent, createTrackerTargets } from '../nodes/tracker-targets.ts'
@@ -105,7 +105,7 @@ export function createSite(config: ReproxyConfig, parts: SiteParts, before?: Sit
   const relay = {
     nodes,
     budget: new RetryBudget({ ratio: retryBudgetRatio, min: retryBudgetMin, inflight }),
-    reports: createReplicaReports({ ...trackers, log }),
+    reports: createTrackerReports({ ...trackers, log }),
     metrics,
     maxAttempts,
     hedgeDelayMs,

@@ -155,6 +155,7 @@ void t.test('wrong bytes are an error of the stream before its last piece', asyn
   }
   await t.rejects(reading(), { code: 'checksum_mismatch' })
   t.ok(got < bytes.length)
+  await until(() => cluster.reports.length === 1)
   const trusting = await cluster.client.get('big', { verify: false })
   t.equal((await buffer(trusting.body)).length, bytes.length)
 })
@@ -163,6 +164,11 @@ void t.test('a file read into memory comes from a replica with the right bytes',
   const cluster = await withFile(t)
   corrupt(cluster, 1, cluster.fid)
   t.ok(bytes.equals(await (await cluster.client.get('big')).bytes()))
+  const { fid } = cluster
+  await until(() => cluster.reports.length === 1)
+  t.same(cluster.reports, [{ devid: 1, fid, problem: 'digest' }], 'the tracker is told')
+  t.ok(bytes.equals(await (await cluster.client.get('big')).bytes()))
+  t.equal(cluster.reports.length, 1, 'once')
   corrupt(cluster, 2, cluster.fid)
   await t.rejects((await cluster.client.get('big')).bytes(), { code: 'checksum_mismatch' })
 })

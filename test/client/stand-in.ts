@@ -8,6 +8,7 @@ import { errorBody } from '../../common/http.ts'
 import { decodeKey, encodeKey, keyFromJson, keyToJson } from '../../common/keys.ts'
 import { replicaPath } from '../../common/layout.ts'
 import type { CommitUpload, Committed, Located, OpenUpload } from '../../common/protocol/files.ts'
+import type { ReplicaReport } from '../../common/protocol/upkeep.ts'
 import { checkReceipt, parseReceipt, signGrant } from '../../common/signing.ts'
 import { keys, secret, startNode, type TestNode } from '../storage-node/node.ts'
 import { bodyOf, startPeer } from './peer.ts'
@@ -37,6 +38,7 @@ export interface StandIn {
   /** Called when an upload was opened, before the client knows. */
   onOpen: () => void
   readonly located: string[]
+  readonly reports: ReplicaReport[]
   /** By percent-encoded key. */
   readonly files: Map<string, Located>
 }
@@ -137,6 +139,10 @@ export async function startStandIn(
       uploads.delete(upload)
       return undefined
     }
+    if (path.endsWith('/reports/replica')) {
+      state.reports.push(body as ReplicaReport)
+      return undefined
+    }
     const file = state.files.get(key)
     if (!file) throw new CodedError('unknown_key', `no file ${decodeKey(key).toString()}`)
     if (method === 'DELETE') {
@@ -181,6 +187,7 @@ export async function startStandIn(
     abandoned: [],
     opened: [],
     located: [],
+    reports: [],
     files: new Map(),
   }
   return state

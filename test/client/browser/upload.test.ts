@@ -160,9 +160,10 @@ void t.test('an upload outlives cut connections and a reload', { skip: missing }
   await setting.choose(path)
   t.match(await setting.result(), { size, sha256 })
   t.same(asked, ['/open', '/commit'], 'it is one upload')
-  // A break costs what is in the buffers of the system, for each of the connections.
+  // A break costs at most the parts under way, whose bytes may lie in buffers of the system: three of
+  // 8 MiB, and three times. To begin anew would cost 140 MiB more than the size.
   const times = relay!.received() / size
-  t.ok(times < 1.5, `${times} times its size were sent`)
+  t.ok(times < 1.75, `${times} times its size were sent`)
   t.equal(relays[1]!.received(), 0, 'to one node only')
 })
 
