@@ -60,6 +60,8 @@ export class Device {
   /** A long reading in the background must not hold up those for which somebody waits. */
   readonly #digester = new Digester()
   readonly #patientDigester = new Digester()
+  /** Of what has just been written, and lies in memory yet. */
+  readonly #ownDigester = new Digester({ bytesPerSecond: Infinity })
   readonly #isLocal: boolean
   #failed = false
   #failures = 0
@@ -86,7 +88,7 @@ export class Device {
       disk,
       tree: this.#tree,
       fsync,
-      digest: file => this.#digestOfOurs(file),
+      digest: (file, algorithms) => this.#digestOfOurs(file, algorithms),
       hasFailed: () => this.#failures > 0,
     })
     this.#parts = new PartWriter(this.#writer, locks)
@@ -329,6 +331,7 @@ export class Device {
   close(): void {
     this.#digester.close()
     this.#patientDigester.close()
+    this.#ownDigester.close()
     this.disk.end()
   }
 
@@ -341,8 +344,9 @@ export class Device {
       .catch(absentIsNotFound)
   }
 
-  async #digestOfOurs(file: string): Promise<StoredDigests> {
-    const { digests } = await this.#digester.digest(file, ['sha256', 'md5', 'sha1'])
+  async #digestOfOurs(file: string, algorithms: readonly Algorithm[]): Promise<StoredDigests> {
+    const all = new Set<Algorithm>(['sha256', ...algorithms])
+    const { digests } = await this.#ownDigester.digest(file, [...all])
     const { sha256 } = digests
     if (!sha256) throw new Error('a digest that was asked for is missing')
     return { ...digests, sha256 }

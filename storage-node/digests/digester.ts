@@ -32,8 +32,8 @@ interface Waiting {
   readonly reject: (err: Error) => void
 }
 
-/** Bytes a second that one device is read for digests. */
-const bytesPerSecond = 128 * 1024 * 1024
+/** Bytes a second that one device is read for digests, beside what it serves. */
+const gentleRate = 128 * 1024 * 1024
 
 /** Milliseconds that an idle thread stays. */
 const idleMs = 10_000
@@ -50,7 +50,13 @@ export class Digester {
   #idle: NodeJS.Timeout | undefined
   #count = 0
   readonly #reads = new Int32Array(new SharedArrayBuffer(4))
+  readonly #bytesPerSecond: number
   #watch: NodeJS.Timeout | undefined
+
+  /** `bytesPerSecond` bounds how fast it reads. */
+  constructor({ bytesPerSecond = gentleRate }: { readonly bytesPerSecond?: number } = {}) {
+    this.#bytesPerSecond = bytesPerSecond
+  }
 
   /** Reads a file (absolute path) when its turn comes. Throws DigestError. */
   digest(path: string, algorithms: readonly Algorithm[]): Promise<FileDigests> {
@@ -80,6 +86,7 @@ export class Digester {
     }
     this.#current = job
     const { path, algorithms } = job
+    const bytesPerSecond = this.#bytesPerSecond
     const message: DigestJob = { id: ++this.#count, path, algorithms, bytesPerSecond }
     this.#thread().postMessage(message)
     this.#watchReads()

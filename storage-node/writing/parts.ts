@@ -192,7 +192,7 @@ export class PartWriter {
     } finally {
       parts.close()
     }
-    const digests = await this.#writer.digest(place.file)
+    const digests = await this.#writer.digest(place.file, part)
     const written = { size: total, digests }
     try {
       if (!agree(digests, expected)) {
@@ -221,7 +221,7 @@ export class PartWriter {
     // What was named before the device failed may not outlive the next power cut.
     const compares = found?.size === total && isAgain && !this.#writer.hasFailed
     if (compares && (length === 0 || (await this.#holds(path, body, part)))) {
-      const digests = await this.#writer.digest(this.#writer.placeOf(path))
+      const digests = await this.#writer.digest(this.#writer.placeOf(path), part)
       if (agree(digests, expected)) {
         // Who named it may have died before the name was flushed.
         await this.#writer.tree.flush(dirname(path))

@@ -45,8 +45,8 @@ export interface WriterOptions {
   readonly disk: Disk
   readonly tree: DirectoryTree
   readonly fsync: boolean
-  /** Digests of a file of ours, by its absolute path. */
-  readonly digest: (path: string) => Promise<StoredDigests>
+  /** SHA-256 and other digests of a file of ours, by its absolute path. */
+  readonly digest: (path: string, algorithms: readonly Algorithm[]) => Promise<StoredDigests>
   /** True when something could not be written or flushed before. */
   readonly hasFailed: () => boolean
 }
@@ -107,9 +107,12 @@ export class Writer {
     return this.#options.hasFailed()
   }
 
-  /** The digests of a file of ours, by its absolute path. */
-  digest(file: string): Promise<StoredDigests> {
-    return this.#options.digest(file)
+  /** SHA-256 of a file of ours, by its absolute path, and the digests that `options` want. */
+  digest(
+    file: string,
+    { expected = {}, algorithms = [] }: Pick<WriteOptions, 'expected' | 'algorithms'> = {},
+  ): Promise<StoredDigests> {
+    return this.#options.digest(file, [...algorithms, ...(Object.keys(expected) as Algorithm[])])
   }
 
   /** The absolute path of what is served as `path`. */
