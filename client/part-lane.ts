@@ -102,8 +102,6 @@ export function openPartLane(
         else if (performance.now() > patientUntil) throw err
         part.at = Math.min(offset, end)
       }
-      window.forget(floor())
-      wakeGiver()
     }
   }
 

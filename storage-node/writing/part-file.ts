@@ -101,21 +101,18 @@ export class PartFile {
     await this.#disk.append(this.#recordFd, pair(first, end))
   }
 
-  /** Where the bytes end that are there without a gap from `first` on. */
-  async reach(first: number): Promise<number> {
-    const pairs = this.#pairs
-    if (pairs === 0) return this.total
-    const runs: { first: number; end: number }[] = []
-    const numbers = await this.#read(pairs)
-    for (let i = 2; i < numbers.length; i += 2) {
-      runs.push({ first: numbers[i]!, end: numbers[i + 1]! })
+  /** Where the bytes end that are there without a gap from `first` on, and whether all are there. */
+  async survey(first: number): Promise<{ readonly reach: number; readonly isWhole: boolean }> {
+    const runs = await this.#runs()
+    const reachFrom = (start: number): number => {
+      let end = start
+      for (const run of runs) {
+        if (run.first > end) break
+        end = Math.max(end, run.end)
+      }
+      return end
     }
-    let end = first
-    for (const run of runs.sort((a, b) => a.first - b.first)) {
-      if (run.first > end) break
-      end = Math.max(end, run.end)
-    }
-    return end
+    return { reach: reachFrom(first), isWhole: reachFrom(0) === this.total }
   }
 
   /** True when it has been deleted since it was opened. */
@@ -142,6 +139,18 @@ export class PartFile {
     if (this.#pairs === 0) return false
     const [size, marked] = await this.#read(1)
     return size === total && marked === mark
+  }
+
+  /** The bytes that are noted to be there, in the order of their first ones. */
+  async #runs(): Promise<readonly { readonly first: number; readonly end: number }[]> {
+    const pairs = this.#pairs
+    if (pairs === 0) return [{ first: 0, end: this.total }]
+    const numbers = await this.#read(pairs)
+    const runs: { first: number; end: number }[] = []
+    for (let i = 2; i < numbers.length; i += 2) {
+      runs.push({ first: numbers[i]!, end: numbers[i + 1]! })
+    }
+    return runs.sort((a, b) => a.first - b.first)
   }
 
   /** The numbers of the first pairs. */

@@ -84,7 +84,7 @@ export class PartWriter {
     const { first, total } = part
     const parts = await PartFile.open(this.#writer, place.file, total)
     if (!parts) return (await this.#named(place.path, body, part)) ?? 0
-    const { reach, isWhole } = await this.#survey(parts, first)
+    const { reach, isWhole } = await parts.survey(first).finally(() => parts.close())
     if (isWhole) return this.#holding({ file: place.file }, () => this.#complete(place, body, part))
     // Whoever writes there has not noticed yet that its client is gone, or it is not gone.
     const next = { file: place.file, first: reach, end: reach + 1 }
@@ -110,27 +110,13 @@ export class PartWriter {
     if (!(found instanceof PartFile)) return found
     // It is looked at when the bytes are given free: whoever does that last finds all parts there,
     // and nobody at work on them.
-    const { reach, isWhole } = await this.#survey(found, first)
+    const { reach, isWhole } = await found.survey(first).finally(() => found.close())
     if (!isWhole) return reach
     try {
       return await this.#holding({ file: place.file }, () => this.#complete(place, body, part))
     } catch (err) {
       if (isCoded(err, 'overloaded')) return reach
       throw err
-    }
-  }
-
-  /** Looks what is there from `first` on, and closes the file. */
-  async #survey(
-    parts: PartFile,
-    first: number,
-  ): Promise<{ readonly reach: number; readonly isWhole: boolean }> {
-    try {
-      const reach = await parts.reach(first)
-      const isWhole = reach === parts.total && (first === 0 || (await parts.reach(0)) === reach)
-      return { reach, isWhole }
-    } finally {
-      parts.close()
     }
   }
 
